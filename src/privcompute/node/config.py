@@ -1,0 +1,211 @@
+"""node.toml: what a node's operator may set, each field with its check, its default and its own message.
+
+The file is written by `init` with every field and a comment, so that it documents itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from privcompute.errors import UsageError
+from privcompute.node.home import write_private
+
+NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def _whole(default: int, low: int, high: int, about: str) -> Any:
+    def check(value: object) -> str | None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            return "must be a whole number"
+        return None if low <= value <= high else f"must lie between {low} and {high}"
+
+    return field(default=default, metadata={"check": check, "about": about})
+
+
+def _seconds(default: float, low: float, high: float, about: str) -> Any:
+    def check(value: object) -> str | None:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return "must be a number of seconds"
+        return None if low <= value <= high else f"must lie between {low:g} and {high:g} seconds"
+
+    return field(default=default, metadata={"check": check, "about": about})
+
+
+def _choice(default: str, choices: tuple[str, ...], about: str) -> Any:
+    def check(value: object) -> str | None:
+        return None if value in choices else "must be one of " + ", ".join(f'"{one}"' for one in choices)
+
+    return field(default=default, metadata={"check": check, "about": about})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one run may cost this node. Declared here, checked by the parts that spend it."""
+
+    memory_mib: int = _whole(1024, 128, 1 << 20, "memory for reading one's own tables, MiB")
+    message_mib: int = _whole(1024, 1, 1 << 16, "longest message accepted from a peer, MiB")
+    credit_mib: int = _whole(64, 1, 4096, "frames of one session that may wait before they are asked for, MiB")
+    receive_seconds: float = _seconds(60.0, 0.1, 86_400, "longest wait for one message of a peer")
+    run_seconds: float = _seconds(3600.0, 1, 604_800, "longest run of one query")
+    sessions: int = _whole(4, 1, 256, "queries answered at the same time")
+    keys: int = _whole(20_000_000, 1, 1 << 31, "largest number of distinct keys accepted from a peer")
+    key_ratio: int = _whole(100_000, 1, 1 << 31, "largest ratio between the two numbers of keys")
+    group_values: int = _whole(1000, 1, 1_000_000, "group values of one side in one query")
+    queries_per_peer: int = _whole(1000, 1, 1_000_000, "queries answered for one peer on one version of a dataset")
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The rotating log in the home."""
+
+    level: str = _choice("info", LEVELS, "least serious line that is written")
+    file_mib: int = _whole(10, 1, 1024, "size at which the log rotates, MiB")
+    files: int = _whole(5, 1, 100, "rotated logs that are kept")
+
+
+_Section = TypeVar("_Section", Limits, Log)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A node's configuration."""
+
+    name: str
+    listen: str | None = None
+    limits: Limits = Limits()
+    log: Log = Log()
+
+
+def check_name(name: object) -> str | None:
+    """What is wrong with a party or dataset name, or None. Names stand in SQL as `party.dataset` without quotes."""
+    if not isinstance(name, str):
+        return "must be a text in quotes"
+    if not NAME_PATTERN.match(name):
+        return "must start with a lower-case letter and hold only lower-case letters, digits and _ (at most 63)"
+    return None
+
+
+def parse_listen(text: str) -> tuple[str, int]:
+    """Split HOST:PORT, with IPv6 in brackets.
+
+    Raises:
+        UsageError: not of this form.
+    """
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.%\w]+)\]|([^\s:\[\]]+)):(\d{1,5})", text)
+    if not match or int(match[3]) > 65_535:
+        raise UsageError(
+            f"{text!r} is not HOST:PORT",
+            code="bad_address",
+            remedy="write for example '[::]:7443', '0.0.0.0:7443' or 'node.example:7443'",
+        )
+    return match[1] or match[2], int(match[3])
+
+
+def _check_listen(value: object) -> str | None:
+    if not isinstance(value, str):
+        return "must be a text in quotes, for example \"[::]:7443\""
+    try:
+        parse_listen(value)
+    except UsageError as error:
+        return f"must be HOST:PORT; {error.remedy}"
+    return None
+
+
+def load(path: Path) -> Config:
+    """Read node.toml.
+
+    Raises:
+        UsageError: code `config`, with one line per field that is wrong, unknown or missing.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        reason = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8"
+        raise UsageError(f"{path} is not TOML: {reason}", code="config", remedy="mend that line") from None
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {path}: {error.strerror}", code="config", remedy="restore the file or its permissions"
+        ) from None
+    return parse(document, str(path))
+
+
+def parse(document: Mapping[str, Any], origin: str) -> Config:
+    """A checked Config from a parsed TOML document; `origin` names the file in messages.
+
+    Raises:
+        UsageError: code `config`, with one line per field that is wrong, unknown or missing.
+    """
+    wrong: list[str] = []
+    known = {"name", "listen", "limits", "log"}
+    wrong += _unknown("", document, known)
+    if "name" not in document:
+        wrong.append("name: is missing")
+    elif reason := check_name(document["name"]):
+        wrong.append(f"name: {reason}")
+    if "listen" in document and (reason := _check_listen(document["listen"])):
+        wrong.append(f"listen: {reason}")
+    limits = _section("limits", document.get("limits", {}), Limits, wrong)
+    log = _section("log", document.get("log", {}), Log, wrong)
+    if wrong:
+        raise UsageError(
+            f"{origin}: " + "; ".join(wrong), code="config", remedy="mend these fields, or remove them for the default"
+        )
+    return Config(name=document["name"], listen=document.get("listen"), limits=limits, log=log)
+
+
+def _unknown(prefix: str, document: Mapping[str, Any], known: set[str]) -> list[str]:
+    found = []
+    for name in sorted(set(document) - known):
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f", did you mean {prefix}{near[0]}?" if near else ""
+        found.append(f"{prefix}{name}: is not a field{hint}")
+    return found
+
+
+def _section(name: str, document: object, kind: type[_Section], wrong: list[str]) -> _Section:
+    if not isinstance(document, dict):
+        wrong.append(f"{name}: must be a table, [{name}]")
+        return kind()
+    known: dict[str, Field[Any]] = {one.name: one for one in fields(kind)}
+    wrong += _unknown(f"{name}.", document, set(known))
+    good = {}
+    for key, value in document.items():
+        if key not in known:
+            continue
+        check: Callable[[object], str | None] = known[key].metadata["check"]
+        reason = check(value)
+        if reason:
+            wrong.append(f"{name}.{key}: {reason}")
+        else:
+            good[key] = value
+    return kind(**good)
+
+
+def render(config: Config) -> str:
+    """The text of node.toml, with every field and what it means."""
+    lines = [
+        "# Configuration of this privcompute node. Every field is checked; a missing one has the value shown by `init`.",
+        "",
+        f'name = "{config.name}"  # this party in SQL: {config.name}.DATASET',
+    ]
+    if config.listen is not None:
+        lines.append(f'listen = "{config.listen}"')
+    for title, section in (("limits", config.limits), ("log", config.log)):
+        lines += ["", f"[{title}]"]
+        for one in fields(section):
+            value = getattr(section, one.name)
+            shown = f'"{value}"' if isinstance(value, str) else str(value)
+            lines.append(f"{one.name} = {shown}  # {one.metadata['about']}")
+    return "\n".join(lines) + "\n"
+
+
+def save(path: Path, config: Config) -> None:
+    """Write node.toml in one step, owner-only."""
+    write_private(path, render(config))
