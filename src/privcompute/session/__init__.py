@@ -1,0 +1,8 @@
+"""Sessions: parties, channels, labels, and the card every protocol carries."""
+
+from privcompute.session.card import Card, cards, protocol
+from privcompute.session.channel import Buffer, Channel
+from privcompute.session.mailbox import Mailbox
+from privcompute.session.session import Limits, Progress, Session
+
+__all__ = ["Buffer", "Card", "Channel", "Limits", "Mailbox", "Progress", "Session", "cards", "protocol"]
