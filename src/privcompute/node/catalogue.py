@@ -14,7 +14,7 @@ from privcompute.errors import UsageError
 from privcompute.node.database import Database
 
 if TYPE_CHECKING:
-    from privcompute.tables.entry import DatasetEntry
+    from privcompute.tables.catalogue import DatasetEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class Dataset:
     @property
     def entry(self) -> DatasetEntry:
         """The public catalogue entry."""
-        from privcompute.tables.entry import DatasetEntry  # deferred: brings in DuckDB
+        from privcompute.tables.catalogue import DatasetEntry  # deferred: brings in DuckDB
 
-        return DatasetEntry.from_json(json.loads(self.entry_json))
+        return DatasetEntry.from_json(self.entry_json)
 
     def open_to(self, peer: str) -> bool:
         """Whether this peer may see and ask it."""

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from privcompute.errors import UsageError
 from privcompute.node.home import write_private
+from privcompute.transport.address import Address
 
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 LEVELS = ("debug", "info", "warning", "error")
@@ -52,8 +53,8 @@ class Limits:
     memory_mib: int = _whole(1024, 128, 1 << 20, "memory for reading one's own tables, MiB")
     message_mib: int = _whole(1024, 1, 1 << 16, "longest message accepted from a peer, MiB")
     credit_mib: int = _whole(64, 1, 4096, "frames of one session that may wait before they are asked for, MiB")
-    receive_seconds: float = _seconds(60.0, 0.1, 86_400, "longest wait for one message of a peer")
-    run_seconds: float = _seconds(3600.0, 1, 604_800, "longest run of one query")
+    step_seconds: float = _seconds(120.0, 0.1, 86_400, "silence of a peer after which a run is given up")
+    run_seconds: float = _seconds(14_400.0, 1, 604_800, "longest run of one query")
     sessions: int = _whole(4, 1, 256, "queries answered at the same time")
     keys: int = _whole(20_000_000, 1, 1 << 31, "largest number of distinct keys accepted from a peer")
     key_ratio: int = _whole(100_000, 1, 1 << 31, "largest ratio between the two numbers of keys")
@@ -92,27 +93,11 @@ def check_name(name: object) -> str | None:
     return None
 
 
-def parse_listen(text: str) -> tuple[str, int]:
-    """Split HOST:PORT, with IPv6 in brackets.
-
-    Raises:
-        UsageError: not of this form.
-    """
-    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.%\w]+)\]|([^\s:\[\]]+)):(\d{1,5})", text)
-    if not match or int(match[3]) > 65_535:
-        raise UsageError(
-            f"{text!r} is not HOST:PORT",
-            code="bad_address",
-            remedy="write for example '[::]:7443', '0.0.0.0:7443' or 'node.example:7443'",
-        )
-    return match[1] or match[2], int(match[3])
-
-
 def _check_listen(value: object) -> str | None:
     if not isinstance(value, str):
         return "must be a text in quotes, for example \"[::]:7443\""
     try:
-        parse_listen(value)
+        Address.parse(value)
     except UsageError as error:
         return f"must be HOST:PORT; {error.remedy}"
     return None
