@@ -1,0 +1,86 @@
+"""`serve`: the node as a process. It listens for peers, answers the home's own commands, and ends in order on a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from privcompute.errors import UsageError
+from privcompute.node import operations
+from privcompute.node.home import Home
+from privcompute.node.local_socket import Consent, SocketServer, Watcher
+from privcompute.node.opened import opened
+from privcompute.session import Progress
+
+LOG = logging.getLogger("privcompute.node")
+
+
+@contextmanager
+def alone(home: Home) -> Iterator[None]:
+    """Hold the home's lock; the system gives it back when this process dies, however it dies.
+
+    Raises:
+        UsageError: code `already_running`.
+    """
+    handle = os.open(home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                f"a node runs in {home.path} already",
+                code="already_running",
+                remedy="use it, or stop that process first",
+            ) from None
+        yield
+    finally:
+        os.close(handle)
+
+
+async def serve(home: Home, *, ready: Callable[[tuple[str, ...]], None]) -> None:
+    """Run the node of a home until SIGINT or SIGTERM.
+
+    Args:
+        home: A complete home.
+        ready: Called once, with the addresses, when peers and commands are served.
+
+    Raises:
+        UsageError: no home, its configuration is wrong, or a node runs there already.
+        TransportError: the port is taken.
+    """
+    home.require()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    for one in signals:
+        loop.add_signal_handler(one, stop.set)
+    try:
+        with alone(home):
+            async with opened(home, listen=True, observer=_log_progress) as context:
+
+                async def operation(call: dict[str, Any], consent: Consent, watch: Watcher) -> Any:
+                    return await operations.perform(context, call, consent, watch)
+
+                server = SocketServer(home.socket, operation)
+                await server.start()
+                context.store.audit.append("serve", addresses=list(context.endpoint.addresses))
+                LOG.info("serving %s on %s", context.name, ", ".join(context.endpoint.addresses) or "no port")
+                try:
+                    ready(tuple(context.endpoint.addresses))
+                    await stop.wait()
+                finally:
+                    LOG.info("stopping")
+                    await server.stop()
+    finally:
+        for one in signals:
+            loop.remove_signal_handler(one)
+
+
+def _log_progress(progress: Progress) -> None:
+    LOG.debug("%s %s %d/%d", progress.party, progress.stage, progress.done, progress.total)

@@ -1,0 +1,57 @@
+"""What a person or a program asks of its own node: the same for an open node and, over the socket, for a running one.
+
+A call is `{"op": "status"}`, or `{"op": "explain" | "query", "sql": …, "reveal": … | null, "to": […]}`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from privcompute.errors import UsageError
+from privcompute.node import jobs, payload
+from privcompute.node.context import NodeContext
+from privcompute.node.local_socket import Consent, Watcher
+from privcompute.query import Plan
+from privcompute.session import Progress
+
+
+async def perform(context: NodeContext, call: dict[str, Any], consent: Consent, watch: Watcher) -> Any:
+    """Do one call; the result is JSON.
+
+    Raises:
+        UsageError: the call is not of the form above.
+        PrivcomputeError: whatever ends the operation.
+    """
+    match call:
+        case {"op": "status"}:
+            return {"name": context.name, "addresses": list(context.endpoint.addresses)}
+        case {"op": "explain" | "query" as op, "sql": str(sql), "reveal": None | str() as reveal, "to": list(to)}:
+            receivers = tuple(str(one) for one in to)
+        case _:
+            raise UsageError(
+                "the running node does not know this call",
+                code="bad_call",
+                remedy="restart it: it may be of another version than this command",
+            )
+
+    async def agree(plan: Plan) -> bool:
+        answer = consent(payload.plan_to_json(plan, context.calibration))
+        return bool(await answer) if inspect.isawaitable(answer) else bool(answer)
+
+    def observe(progress: Progress) -> None:
+        watch(
+            {
+                "party": progress.party,
+                "stage": progress.stage,
+                "done": progress.done,
+                "total": progress.total,
+            }
+        )
+
+    outcome = await jobs.ask(
+        context, sql, reveal=reveal, to=receivers, consent=agree, progress=observe, explain_only=op == "explain"
+    )
+    if op == "explain":
+        return payload.plan_to_json(outcome.plan, context.calibration)
+    return payload.outcome_to_json(outcome)
