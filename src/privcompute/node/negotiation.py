@@ -1,0 +1,223 @@
+"""What two nodes say before a run: a question, an offer, an agreement. Every message is hostile until read.
+
+    asker  -> other   Proposal    SQL, wishes, the asker's own catalogue entries, a nonce
+    other  -> asker   Offer       the other's catalogue entries for that SQL, a nonce, its fingerprint
+    asker  -> other   Agreement   all offers, so that everybody derives the same plan
+    other  -> asker   Ready       the plan's digest, after rules, consent and local checks
+
+Nothing here is taken over: the other derives plan and disclosure from the SQL and the entries itself, and both sides
+hash all of it into the session digest (`session_digest`), which `session.hello` compares before the first share.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from privcompute.errors import PeerError
+from privcompute.session import Channel
+from privcompute.tables.catalogue import DatasetEntry
+
+PROTOCOL_VERSION: Final = 1
+MESSAGE_LIMIT: Final = 8 << 20
+MAX_SQL: Final = 64 << 10
+MAX_RECEIVERS: Final = 16
+MAX_ENTRIES: Final = 8
+NONCE_BYTES: Final = 32
+
+Job = Literal["explain", "query"]
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+_HEX64 = re.compile(r"[0-9a-f]{64}")
+_REVEAL = (None, "nothing", "size", "matches")
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What the asker wants, and its own part of the catalogue."""
+
+    job: Job
+    asker: str
+    sql: str
+    reveal: str | None
+    receivers: tuple[str, ...]
+    party: Party
+
+
+@dataclass(frozen=True)
+class Party:
+    """What one party brings: entries, the state of its ledger, its certificate's fingerprint, its nonce."""
+
+    name: str
+    entries: tuple[DatasetEntry, ...]
+    epochs: tuple[int, ...]
+    fingerprint: str
+    nonce: str
+
+    def to_object(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "name": self.name,
+            "entries": [entry.to_object() for entry in self.entries],
+            "epochs": list(self.epochs),
+            "fingerprint": self.fingerprint,
+            "nonce": self.nonce,
+        }
+
+
+def malformed(peer: str, stage: str) -> PeerError:
+    """The one error of a negotiation message that is not what the step expects."""
+    return PeerError(
+        "the peer sent a message that this step of the negotiation does not have",
+        code="bad_negotiation",
+        party=peer,
+        stage=stage,
+        remedy="check that both nodes run the same version, then ask again",
+    )
+
+
+def _label(stage: str) -> str:
+    return f"negotiate/{stage}.1"
+
+
+async def say(channel: Channel, stage: str, body: Mapping[str, Any]) -> None:
+    """Sends one negotiation message."""
+    text = json.dumps({"version": PROTOCOL_VERSION, **body}, sort_keys=True, separators=(",", ":"))
+    await channel.send(_label(stage), [text.encode()])
+
+
+async def hear(channel: Channel, stage: str, fields: Sequence[str], timeout: float) -> dict[str, Any]:
+    """Waits for one negotiation message with exactly these fields.
+
+    Raises:
+        PeerError: ``bad_negotiation``, or ``version`` when the peer speaks another protocol version.
+    """
+    raw = await channel.recv(_label(stage), MESSAGE_LIMIT, timeout)
+    try:
+        body = json.loads(bytes(raw), parse_float=_refuse, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise malformed(channel.peer, stage) from None
+    if not isinstance(body, dict):
+        raise malformed(channel.peer, stage)
+    version = body.pop("version", None)
+    if version != PROTOCOL_VERSION:
+        raise PeerError(
+            "the peer speaks another version of the protocol",
+            code="version",
+            party=channel.peer,
+            stage=stage,
+            remedy="bring both nodes to the same release of privcompute",
+        )
+    if set(body) != set(fields):
+        raise malformed(channel.peer, stage)
+    return body
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError("no such number here")
+
+
+def read_party(body: object, name: str, peer: str, stage: str) -> Party:
+    """A `Party` from what ``peer`` says of ``name``; every entry must belong to that party."""
+    if not isinstance(body, dict) or set(body) != {"name", "entries", "epochs", "fingerprint", "nonce"}:
+        raise malformed(peer, stage)
+    entries, epochs = body["entries"], body["epochs"]
+    right = (
+        body["name"] == name
+        and isinstance(entries, list)
+        and len(entries) <= MAX_ENTRIES
+        and isinstance(epochs, list)
+        and len(epochs) == len(entries)
+        and all(type(e) is int and 0 <= e < 1 << 53 for e in epochs)
+        and isinstance(body["fingerprint"], str)
+        and _HEX64.fullmatch(body["fingerprint"])
+        and isinstance(body["nonce"], str)
+        and _HEX64.fullmatch(body["nonce"])
+    )
+    if not right:
+        raise malformed(peer, stage)
+    read = tuple(DatasetEntry.from_object(one, party=name) for one in entries)
+    return Party(name, read, tuple(epochs), body["fingerprint"], body["nonce"])
+
+
+def proposal_body(p: Proposal) -> dict[str, Any]:
+    """The proposal as JSON."""
+    return {
+        "job": p.job,
+        "asker": p.asker,
+        "sql": p.sql,
+        "reveal": p.reveal,
+        "receivers": list(p.receivers),
+        "party": p.party.to_object(),
+    }
+
+
+async def hear_proposal(channel: Channel, timeout: float) -> Proposal:
+    """Waits for a proposal; its asker must be the peer at the other end of this link."""
+    stage = "proposal"
+    body = await hear(channel, stage, ("job", "asker", "sql", "reveal", "receivers", "party"), timeout)
+    receivers = body["receivers"]
+    right = (
+        body["job"] in ("explain", "query")
+        and body["asker"] == channel.peer
+        and isinstance(body["sql"], str)
+        and 0 < len(body["sql"]) <= MAX_SQL
+        and body["reveal"] in _REVEAL
+        and isinstance(receivers, list)
+        and 0 < len(receivers) <= MAX_RECEIVERS
+        and all(isinstance(r, str) and _NAME.fullmatch(r) for r in receivers)
+        and len(set(receivers)) == len(receivers)
+    )
+    if not right:
+        raise malformed(channel.peer, stage)
+    party = read_party(body["party"], channel.peer, channel.peer, stage)
+    return Proposal(body["job"], body["asker"], body["sql"], body["reveal"], tuple(receivers), party)
+
+
+async def hear_offer(channel: Channel, timeout: float) -> Party:
+    """Waits for the other's part of the catalogue."""
+    body = await hear(channel, "offer", ("party",), timeout)
+    return read_party(body["party"], channel.peer, channel.peer, "offer")
+
+
+async def hear_agreement(channel: Channel, timeout: float) -> tuple[Party, ...]:
+    """Waits for what all parties brought, as the asker says; the caller compares its own part."""
+    body = await hear(channel, "agreement", ("parties",), timeout)
+    parties = body["parties"]
+    if not isinstance(parties, list) or not 2 <= len(parties) <= MAX_RECEIVERS + 2:
+        raise malformed(channel.peer, "agreement")
+    names = [p.get("name") if isinstance(p, dict) else None for p in parties]
+    if not all(isinstance(n, str) and _NAME.fullmatch(n) for n in names) or len(set(names)) != len(names):
+        raise malformed(channel.peer, "agreement")
+    return tuple(read_party(p, str(n), channel.peer, "agreement") for p, n in zip(parties, names, strict=True))
+
+
+async def hear_ready(channel: Channel, timeout: float) -> str:
+    """Waits for the digest of the plan that the other derived, after its rules and local checks passed."""
+    body = await hear(channel, "ready", ("plan_digest",), timeout)
+    digest = body["plan_digest"]
+    if not isinstance(digest, str) or not _HEX64.fullmatch(digest):
+        raise malformed(channel.peer, "ready")
+    return digest
+
+
+def session_digest(proposal: Proposal, parties: Sequence[Party], plan_digest: str) -> bytes:
+    """SHA-256 over all that was agreed: version, question, wishes, plan, and what every party brought.
+
+    The plan's digest covers SQL, disclosure, parameters, the intersection's recipe, ranges, caps and dataset versions.
+    """
+    body = {
+        "version": PROTOCOL_VERSION,
+        "job": proposal.job,
+        "asker": proposal.asker,
+        "sql": proposal.sql,
+        "reveal": proposal.reveal,
+        "receivers": list(proposal.receivers),
+        "parties": [p.to_object() for p in sorted(parties, key=lambda p: p.name)],
+        "plan": plan_digest,
+    }
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(b"privcompute session v1|" + text.encode()).digest()
