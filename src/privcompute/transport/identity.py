@@ -123,6 +123,8 @@ class Identity:
             UsageError: code ``no_identity``: there is none.
             IntegrityError: code ``bad_identity``: it is damaged, or others may read the key.
         """
+        if not as_next:
+            _finish_promotion(directory)
         key_file, certificate_file = (directory / name for name in (_NEXT if as_next else _CURRENT))
         try:
             mode = key_file.stat().st_mode
@@ -158,22 +160,21 @@ class Identity:
 
     @staticmethod
     def promote(directory: Path) -> Identity:
-        """Makes the next identity the current one. Safe to repeat after a crash half way.
+        """Makes the next identity the current one; a crash half way is mended by the next `load`.
 
         Raises:
             UsageError: code ``no_identity``: there is no next one.
         """
-        try:
-            following = Identity.load(directory, as_next=True)
-        except UsageError:
-            # A crash after the key moved: finish with the certificate that is still there.
-            if not (directory / _NEXT[1]).exists():
-                raise
-            (directory / _NEXT[1]).replace(directory / _CURRENT[1])
-            return Identity.load(directory)
+        following = Identity.load(directory, as_next=True)
         (directory / _NEXT[0]).replace(directory / _CURRENT[0])
-        (directory / _NEXT[1]).replace(directory / _CURRENT[1])
+        _finish_promotion(directory)
         return following
+
+
+def _finish_promotion(directory: Path) -> None:
+    """A next certificate without its key: the key was moved already (`save` writes the key first), so follow it."""
+    if (directory / _NEXT[1]).exists() and not (directory / _NEXT[0]).exists():
+        (directory / _NEXT[1]).replace(directory / _CURRENT[1])
 
 
 def self_signed(key: ec.EllipticCurvePrivateKey, name: str, host: str, start: datetime, end: datetime) -> str:

@@ -1,0 +1,133 @@
+"""Who may call what: every call of every service passes here, whatever TLS has accepted before.
+
+TLS lets in whoever holds the key of a pinned or invited certificate. Per call, the gate compares the SHA-256 of the
+certificate that was presented with the book as it is now: so an un-paired party is refused on a connection that still
+stands, and an invitation's temporary certificate opens the Join call and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+import grpc
+
+from privcompute.transport.book import Peer, PeerBook
+from privcompute.transport.identity import Identity, same_fingerprint
+from privcompute.transport.limits import PROTOCOL_VERSION
+from privcompute.transport.tls import cached_fingerprint
+
+NODE: Final = "privcompute.v1.Node"
+PAIRING: Final = "privcompute.v1.Pairing"
+JOIN: Final = f"/{PAIRING}/Join"
+LINK: Final = f"/{NODE}/Link"
+CONTROL: Final = f"/{NODE}/Control"
+
+PARTY_KEY: Final = "privcompute-party"
+VERSION_KEY: Final = "privcompute-version"
+SESSION_KEY: Final = "privcompute-session-bin"
+FINGERPRINT_KEY: Final = "privcompute-fingerprint"
+TIME_KEY: Final = "privcompute-time"
+CODE_KEY: Final = "privcompute-code"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who is at the other end of a call.
+
+    Args:
+        fingerprint: SHA-256 of the certificate presented on this connection.
+        peer: The paired party; None for the holder of an invitation.
+    """
+
+    fingerprint: str
+    peer: Peer | None = None
+
+    def known(self) -> Peer:
+        """The paired party of a call that passed the gate."""
+        if self.peer is None:
+            raise LookupError("the caller only holds an invitation")
+        return self.peer
+
+
+def refuse(context: grpc.ServicerContext, status: grpc.StatusCode, code: str, text: str) -> NoReturn:
+    """Ends a call; the code travels in the trailing metadata."""
+    context.set_trailing_metadata(((CODE_KEY, code),))
+    context.abort(status, text)
+    raise AssertionError("abort raises")  # pragma: no cover - for the type checker
+
+
+class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped where its stubs are not installed
+    """Checks each call before its handler runs.
+
+    Args:
+        identity: This node's identity, as it is at the time.
+        book: Its peers and invitations.
+    """
+
+    def __init__(self, identity: Callable[[], Identity], book: PeerBook) -> None:
+        self._identity = identity
+        self._book = book
+
+    def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
+        """Wraps the method's handler; see `grpc.ServerInterceptor`."""
+        handler = continuation(details)
+        if handler is None:
+            return None
+        method: str = details.method
+
+        def checked(behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+            def call(request: Any, context: grpc.ServicerContext) -> Any:
+                self.admit(method, context)
+                if not method.startswith((f"/{NODE}/", f"/{PAIRING}/")):
+                    context.send_initial_metadata(((TIME_KEY, f"{time.time():.3f}"),))  # health: `doctor` reads the clock
+                return behaviour(request, context)
+
+            return call
+
+        make = {
+            (False, False): (grpc.unary_unary_rpc_method_handler, handler.unary_unary),
+            (False, True): (grpc.unary_stream_rpc_method_handler, handler.unary_stream),
+            (True, False): (grpc.stream_unary_rpc_method_handler, handler.stream_unary),
+            (True, True): (grpc.stream_stream_rpc_method_handler, handler.stream_stream),
+        }
+        build, behaviour = make[(handler.request_streaming, handler.response_streaming)]
+        return build(checked(behaviour), handler.request_deserializer, handler.response_serializer)
+
+    def admit(self, method: str, context: grpc.ServicerContext) -> Caller:
+        """The caller, if it may call that method; otherwise ends the call."""
+        presented = context.auth_context()
+        version = presented.get("ssl_tls_version", [b""])[0]
+        if version != b"TLSv1.3":
+            refuse(context, grpc.StatusCode.UNAUTHENTICATED, "tls_version", "only TLS 1.3 is spoken here")
+        pem = presented.get("x509_pem_cert", [b""])[0]
+        if not pem:
+            refuse(context, grpc.StatusCode.UNAUTHENTICATED, "no_certificate", "a certificate is needed")
+        fingerprint = cached_fingerprint(pem.decode("ascii"))
+        if same_fingerprint(fingerprint, self._identity().fingerprint):
+            refuse(context, grpc.StatusCode.PERMISSION_DENIED, "own_identity", "this is the node's own identity")
+        if method.startswith(f"/{PAIRING}/"):
+            if all(one.id != fingerprint for one in self._book.invitations()):
+                refuse(context, grpc.StatusCode.PERMISSION_DENIED, "join_refused", "there is no such invitation")
+            return Caller(fingerprint)
+        return Caller(fingerprint, self._paired(method, fingerprint, context))
+
+    def _paired(self, method: str, fingerprint: str, context: grpc.ServicerContext) -> Peer:
+        said = dict(context.invocation_metadata())
+        peer = next((one for one in self._book.all() if fingerprint in one.fingerprints), None)
+        if peer is None:
+            refuse(context, grpc.StatusCode.PERMISSION_DENIED, "not_paired", "this certificate is not paired here")
+        ours = method.startswith(f"/{NODE}/")
+        # Standard health clients claim nothing; ours always does, and the claim must be what the certificate proves.
+        if said.get(PARTY_KEY, None if ours else peer.name) != peer.name:
+            refuse(context, grpc.StatusCode.PERMISSION_DENIED, "wrong_party", "the certificate is not that party's")
+        if ours and said.get(VERSION_KEY) != PROTOCOL_VERSION:
+            refuse(
+                context,
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "version",
+                f"this node speaks version {PROTOCOL_VERSION} of the link protocol",
+            )
+        return peer

@@ -1,0 +1,278 @@
+"""One session's data link to one peer: `session.Channel` over a bidirectional gRPC stream.
+
+Two threads serve it: gRPC pulls outgoing frames from the `Outbox`; a reader pushes incoming ones towards the loop. At
+most `WINDOW` frames are on that bridge: when the mailbox has no room the reader stops, gRPC's flow control stops the
+peer, and the peer's `send` waits.
+
+The end, in order: CLOSE, answered by CLOSE, then the stream ends; so when `close` returns, the peer's process has
+everything that was sent. Any other end of the stream is an error with a name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from privcompute.errors import IntegrityError, PeerError, PrivcomputeError, TransportError
+from privcompute.session.channel import Buffer
+from privcompute.session.mailbox import Mailbox
+from privcompute.transport.frames import (
+    Abort,
+    Chunk,
+    Close,
+    Reader,
+    Signal,
+    abort_frame,
+    close_frame,
+    label_bytes,
+    signal_frame,
+)
+from privcompute.transport.limits import TransportLimits
+from privcompute.transport.outbox import Outbox
+
+WINDOW = 4
+
+
+class GrpcLink:
+    """A `Channel`; made by the endpoint, on whose event loop its coroutines run.
+
+    Args:
+        peer: The party at the other end, authenticated.
+        session_id: The session it belongs to.
+        fingerprints: SHA-256 of our and of the peer's certificate on this connection, hexadecimal.
+        limits: Sizes and times.
+        cancel: Ends the gRPC call at once; may be called more than once, from any thread.
+    """
+
+    def __init__(
+        self,
+        peer: str,
+        session_id: bytes,
+        fingerprints: tuple[str, str],
+        limits: TransportLimits,
+        cancel: Callable[[], None],
+    ) -> None:
+        self.peer = peer
+        self.session_id = session_id
+        self.own_fingerprint, self.peer_fingerprint = fingerprints
+        self.ended = asyncio.Event()  # the stream is over, in both directions
+        self.peer_done = threading.Event()  # the same, for threads: nothing more will be read
+        self._limits = limits
+        self._cancel = cancel
+        self._loop = asyncio.get_running_loop()
+        self.outbox = Outbox(self._loop)
+        self._mailbox = Mailbox(peer, limits.credit)
+        self._inbox: asyncio.Queue[Chunk | Signal | Close | Abort | PrivcomputeError] = asyncio.Queue()
+        self._window = threading.Semaphore(WINDOW)
+        self._discard = False  # nothing that still arrives is wanted
+        self._closing = False
+        self._why: PrivcomputeError | None = None  # why the stream is over, as the reader's thread saw it
+        self._moved = time.monotonic()
+        self._pump = asyncio.create_task(self._deliver(), name=f"link from {peer}")
+
+    def __repr__(self) -> str:
+        return f"GrpcLink(peer={self.peer!r}, session={self.session_id.hex()[:16]})"
+
+    # -- Channel ----------------------------------------------------------------------------------------------------
+
+    async def send(self, label: str, parts: Sequence[Buffer]) -> None:
+        """See `Channel.send`."""
+        self._check_open(label)
+        label_bytes(label)
+        taken = self.outbox.put(label, parts)
+        if taken is None:
+            return
+        try:
+            await self._until_taken(taken, label)
+        except asyncio.CancelledError:
+            if not self.outbox.withdraw(taken):
+                # Half a message is on the wire and its buffers are about to change: the link is of no use any more.
+                self._fail(TransportError("a send was cancelled half way", code="cancelled", party=self.peer, stage=label))
+            raise
+
+    async def _until_taken(self, taken: asyncio.Future[None], label: str) -> None:
+        while True:
+            frames, began = self.outbox.frames, time.monotonic()
+            done, _ = await asyncio.wait({taken}, timeout=self._limits.stall)
+            if done:
+                if taken.cancelled():
+                    self._check_open(label)
+                    raise self._gone(label)
+                return
+            if self.outbox.frames == frames and self._moved < began:
+                error = TransportError(
+                    f"the peer has taken nothing for {self._limits.stall:g} s",
+                    code="deadline",
+                    party=self.peer,
+                    stage=label,
+                    remedy="check the network and the peer's node (privcompute doctor), then ask again",
+                )
+                self._fail(error)
+                raise error
+
+    async def recv(self, label: str, limit: int, timeout: float) -> memoryview:
+        """See `Channel.recv`."""
+        return await self._mailbox.take(label, limit, timeout)
+
+    def signal(self, kind: str, body: bytes) -> None:
+        """See `Channel.signal`."""
+        self.outbox.signal(kind, signal_frame(kind, body))
+
+    def on_signal(self, handler: Callable[[str, bytes], None]) -> None:
+        """See `Channel.on_signal`."""
+        self._mailbox.on_signal(handler)
+
+    def unclaimed(self) -> list[str]:
+        """See `Channel.unclaimed`."""
+        return self._mailbox.unclaimed()
+
+    async def close(self) -> None:
+        """See `Channel.close`."""
+        if not self._closing:
+            self._closing = True
+            self.outbox.finish(close_frame())
+            await self._until_drained()
+            self._stop_delivery()
+            self._mailbox.fail(self._gone(None))
+        await self._until_ended()
+
+    async def abort(self, error: PrivcomputeError) -> None:
+        """See `Channel.abort`."""
+        if not self._closing:
+            self._closing = True
+            self._mailbox.fail(TransportError("the link was aborted here", code="closed", party=self.peer))
+            self.outbox.finish(abort_frame(error), drop=True)
+            self._stop_delivery()
+        await self._until_ended()
+
+    # -- the endpoint's side ----------------------------------------------------------------------------------------
+
+    @property
+    def quiet_for(self) -> float:
+        """Seconds since a frame last came in or was taken."""
+        return time.monotonic() - max(self._moved, self.outbox.moved)
+
+    def end(self, error: PrivcomputeError) -> None:
+        """Ends the link for a reason of this node (un-paired, idle, stopping), telling the peer as far as possible."""
+        self._fail(error)
+
+    def read_from(self, incoming: Iterator[bytes], reason: Callable[[Exception | None], PrivcomputeError]) -> None:
+        """Reads the stream to its end; runs in the reader's thread.
+
+        Args:
+            incoming: gRPC's iterator.
+            reason: The named error of a stream that ended by that exception, or by none.
+        """
+        reader, error, closed = Reader(self.peer), None, False
+        try:
+            for frame in incoming:
+                self._moved = time.monotonic()
+                if self._discard:
+                    closed = closed or frame[:1] == close_frame()[:1]
+                    continue
+                try:
+                    item = reader.read(frame)
+                except PeerError as bad:
+                    self._hand_over(bad)
+                    continue
+                closed = closed or isinstance(item, Close | Abort)
+                self._hand_over(item)
+            if not closed:
+                error = reason(None)
+        except Exception as failure:  # gRPC raises several kinds, and any of them means that the stream is over
+            error = reason(failure)
+        finally:
+            if not closed:
+                self._why = error or reason(None)
+                self._hand_over(self._why)
+            self.outbox.kill()
+            self.peer_done.set()
+            self._call(self.ended.set)
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _hand_over(self, item: Chunk | Signal | Close | Abort | PrivcomputeError) -> None:
+        """Waits for a place on the bridge, then passes the item to the loop."""
+        self._window.acquire()
+        self._call(self._inbox.put_nowait, item)
+
+    def _call(self, call: Callable[..., object], *args: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(call, *args)
+
+    async def _deliver(self) -> None:
+        """Takes items off the bridge, in order, as far as the mailbox has room."""
+        try:
+            while True:
+                item = await self._inbox.get()
+                await self._deliver_one(item)
+                self._window.release()
+                if isinstance(item, Close | Abort | PrivcomputeError):
+                    return
+        except PrivcomputeError as error:
+            self._fail(error)
+        except Exception:
+            self._fail(IntegrityError("a frame could not be handled", code="internal", party=self.peer))
+            raise
+        finally:
+            self._stop_delivery()
+
+    async def _deliver_one(self, item: Chunk | Signal | Close | Abort | PrivcomputeError) -> None:
+        if isinstance(item, Chunk):
+            await self._mailbox.offer(item.label, item.total, item.offset, item.data)
+        elif isinstance(item, Signal):
+            self._mailbox.signalled(item.kind, item.body)
+        elif isinstance(item, Close):
+            self._mailbox.fail(TransportError("the peer closed the link", code="closed", party=self.peer))
+            self.outbox.finish(close_frame(), drop=True)
+        elif isinstance(item, Abort):
+            self._mailbox.fail(item.error)
+            self.outbox.finish(close_frame(), drop=True)
+        else:
+            raise item
+
+    def _stop_delivery(self) -> None:
+        """What arrives from now on is read, so that the stream can end, and dropped."""
+        self._discard = True
+        for _ in range(WINDOW):
+            self._window.release()
+
+    def _fail(self, error: PrivcomputeError) -> None:
+        """Ends the link with that error here, and tells the peer if the stream still stands."""
+        if self._mailbox.failure is None:
+            self._mailbox.fail(error)
+        self._closing = True
+        self.outbox.finish(abort_frame(error), drop=True)
+        self._stop_delivery()
+        self._loop.call_later(self._limits.close, self._cancel)
+
+    def _check_open(self, label: str) -> None:
+        if self._mailbox.failure is not None:
+            raise self._mailbox.failure
+        if self._closing:
+            raise self._gone(label)
+        if self._why is not None:
+            raise self._why
+
+    def _gone(self, label: str | None) -> TransportError:
+        return TransportError("the link is closed", code="closed", party=self.peer, stage=label)
+
+    async def _until_drained(self) -> None:
+        while not self.outbox.drained.is_set():
+            frames = self.outbox.frames
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.outbox.drained.wait(), self._limits.close)
+            if self.outbox.frames == frames:
+                return  # nothing moves any more: what is left cannot be delivered
+
+    async def _until_ended(self) -> None:
+        try:
+            await asyncio.wait_for(self.ended.wait(), self._limits.close)
+        except TimeoutError:
+            self._cancel()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.ended.wait(), self._limits.close)
+        self._pump.cancel()

@@ -1,0 +1,171 @@
+"""The outgoing half of the bridge: messages queued on the event loop, frames pulled by gRPC's thread.
+
+gRPC asks for the next frame when it can carry one; only then is a chunk copied out of the sender's buffers, once, into
+the one `bytes` gRPC needs. So a link that does not move holds at most the small messages below, however much its
+sender wants to send, and `put` returns when the last chunk of its message was taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from privcompute.session.channel import Buffer
+from privcompute.transport.frames import first_header, more_header
+from privcompute.transport.limits import CHUNK
+
+SMALL = 64 << 10  # messages up to this size are copied at once, and `put` need not wait for gRPC
+SMALL_QUEUED = 1 << 20  # bytes of such messages that may wait
+
+
+@dataclass(eq=False)
+class _Message:
+    label: bytes
+    total: int
+    views: list[memoryview]
+    taken: asyncio.Future[None] | None
+    offset: int = 0
+    at: tuple[int, int] = (0, 0)  # which view, and where in it
+
+    def next_frame(self) -> bytes:
+        """Copies the next chunk out, its header before it."""
+        header = first_header(self.label, self.total) if self.offset == 0 else more_header(self.offset)
+        pieces: list[bytes | memoryview] = [header]
+        want = min(CHUNK, self.total - self.offset)
+        self.offset += want
+        which, start = self.at
+        while want:
+            view = self.views[which]
+            piece = view[start : start + want]
+            pieces.append(piece)
+            want -= len(piece)
+            which, start = (which, start + len(piece)) if start + len(piece) < len(view) else (which + 1, 0)
+        self.at = which, start
+        return b"".join(pieces)
+
+
+class Outbox(Iterator[bytes]):
+    """One link's outgoing frames. `put`, `signal` and `finish` belong to the loop, iteration to one gRPC thread.
+
+    Args:
+        loop: The loop on which the sender runs.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._changed = threading.Condition(threading.Lock())
+        self._messages: deque[_Message] = deque()
+        self._signals: dict[str, bytes] = {}
+        self._last: bytes | None = None
+        self._ended = False
+        self._small = 0
+        self._copying: _Message | None = None
+        self.frames = 0  # taken by gRPC so far
+        self.moved = time.monotonic()  # when it last took one
+        self.drained = asyncio.Event()  # everything up to `finish` was taken, or the link is gone
+
+    def put(self, label: str, parts: Sequence[Buffer]) -> asyncio.Future[None] | None:
+        """Queues a message.
+
+        Returns:
+            A future that is done when gRPC has taken the last chunk (then the buffers may change), and cancelled when
+            it never will; None for a small message, which was copied.
+        """
+        views = [view for view in (memoryview(part).cast("B") for part in parts) if len(view)]
+        total = sum(len(view) for view in views)
+        with self._changed:
+            if self._ended or self._last is not None:
+                gone: asyncio.Future[None] = self._loop.create_future()
+                gone.cancel()
+                return gone
+            taken = None
+            if total <= SMALL and self._small + total <= SMALL_QUEUED:
+                self._small += total
+                views = [memoryview(b"".join(views))] if views else []
+            else:
+                taken = self._loop.create_future()
+            self._messages.append(_Message(label.encode("ascii"), total, views, taken))
+            self._changed.notify()
+        return taken
+
+    def signal(self, kind: str, frame: bytes) -> None:
+        """Queues an out-of-band frame; it replaces one of the same kind that still waits, and goes first."""
+        with self._changed:
+            if len(self._signals) < 16 or kind in self._signals:
+                self._signals[kind] = frame
+                self._changed.notify()
+
+    def withdraw(self, taken: asyncio.Future[None]) -> bool:
+        """Takes back a message of which nothing was taken yet; False if part of it is on its way."""
+        with self._changed:
+            for message in self._messages:
+                if message.taken is taken and message.offset == 0 and message is not self._copying:
+                    self._messages.remove(message)
+                    return True
+        return taken.done()
+
+    def finish(self, last: bytes, *, drop: bool = False) -> None:
+        """Ends the stream with one last frame, after what is queued or (``drop``) instead of it."""
+        with self._changed:
+            if drop:
+                self._forget()
+            if self._last is None and not self._ended:
+                self._last = last
+            self._changed.notify()
+
+    def kill(self) -> None:
+        """The link is gone: nothing more is taken. From any thread."""
+        with self._changed:
+            self._forget()
+            self._ended = True
+            self._changed.notify()
+        self._on_loop(self.drained.set)
+
+    def _forget(self) -> None:
+        for message in self._messages:
+            if message.taken is not None:
+                self._on_loop(message.taken.cancel)
+        self._messages.clear()
+        self._signals.clear()
+        self._small = 0
+
+    def __next__(self) -> bytes:
+        with self._changed:
+            while not (self._signals or self._messages or self._last is not None or self._ended):
+                self._changed.wait()
+            self.frames += 1
+            self.moved = time.monotonic()
+            if self._ended:
+                raise StopIteration
+            if self._signals:
+                return self._signals.pop(next(iter(self._signals)))
+            if not self._messages:
+                self._ended = True
+                self._on_loop(self.drained.set)
+                return self._last or b""
+            message = self._copying = self._messages[0]
+        # The copy runs without the lock: `put` must not wait for it. Only this thread moves the head of the queue.
+        frame = message.next_frame()
+        if message.offset == message.total:
+            with self._changed:
+                if self._messages and self._messages[0] is message:
+                    self._messages.popleft()
+                    self._small -= message.total if message.taken is None else 0
+            message.views = []
+            if message.taken is not None:
+                self._on_loop(_done, message.taken)
+        return frame
+
+    def _on_loop(self, call: object, *args: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(call, *args)  # type: ignore[arg-type]  # typed by its callers above
+
+
+def _done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
