@@ -178,6 +178,8 @@ def _status(run: Callable[[], Any], as_json: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # noqa: BLE001 - the last resort: its text may hold data, so only its type is shown
+        if os.environ.get("PRIVCOMPUTE_DEBUG"):
+            raise
         from privcompute.cli.output import internal_error
 
         print_error(internal_error(error), as_json)

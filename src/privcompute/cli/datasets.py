@@ -1,0 +1,254 @@
+"""`dataset add | list | edit | remove`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from privcompute.cli.app import Group, settings
+from privcompute.cli.output import interactive, note, print_json, table
+
+if TYPE_CHECKING:
+    from privcompute.node.config import Config
+    from privcompute.node.datasets import Accept, Added, Declaration
+    from privcompute.node.home import Home
+    from privcompute.tables.catalogue import DatasetEntry
+    from privcompute.tables.schema import Column
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group(cls=Group)
+def dataset() -> None:
+    """Add, list, edit and remove this node's datasets."""
+
+
+def _rules(function: F) -> F:
+    """The options that `add` and `edit` share."""
+    for option in reversed(
+        (
+            click.option("--min-cell", type=click.IntRange(1), metavar="N", help="Fewest people in a cell [default: 10]."),
+            click.option(
+                "--reveal",
+                type=click.Choice(["nothing", "size", "matches"]),
+                help="The most that the join itself may tell [default: nothing].",
+            ),
+            click.option(
+                "--allow",
+                multiple=True,
+                metavar="COL=USE[,USE]",
+                help="What a column may be used for: aggregate, group, filter, product; '*' is all columns but the keys.",
+            ),
+            click.option(
+                "--range", "ranges", multiple=True, metavar="COL=LO:HI", help="The public range of a column of numbers."
+            ),
+            click.option("--accept-ranges", is_flag=True, help="Publish ranges that come from the data."),
+            click.option(
+                "--max-rows-per-key", type=click.IntRange(1), metavar="N", help="Public cap on the rows of one key."
+            ),
+            click.option("--with", "partners", multiple=True, metavar="PEER", help="Only these peers may ask."),
+            click.option(
+                "--consent",
+                type=click.Choice(["auto", "manual"]),
+                help="Whether you approve each query by hand [default: auto].",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+@dataset.command("add")
+@click.argument("name")
+@click.argument("source")
+@click.option("--key", "keys", multiple=True, required=True, metavar="COL", help="A key column; again for more.")
+@click.option(
+    "--credentials-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Password file of a database (pgpass form, owner-only).",
+)
+@_rules
+def add(name: str, source: str, keys: tuple[str, ...], credentials_file: Path | None, **options: Any) -> None:
+    """Add a dataset: SOURCE is a .csv, .parquet, .duckdb or .sqlite file (?table=NAME), or postgresql://host/db?table=NAME.
+
+    Nothing is copied; the source is read when a query runs.
+    """
+    from privcompute.cli.consent import open_store
+    from privcompute.node import datasets
+    from privcompute.node.datasets import Declaration
+
+    declaration = _changed(Declaration({}, {}), options)
+    _, config = _home()
+    with open_store() as store:
+        made = datasets.add(
+            store,
+            config,
+            name,
+            source,
+            keys,
+            declaration,
+            credentials=credentials_file,
+            accept=_acceptor(options["accept_ranges"]),
+        )
+    _show(made, "added")
+
+
+@dataset.command("edit")
+@click.argument("name")
+@click.option("--refresh", is_flag=True, help="Read a source anew whose content has changed.")
+@click.option("--with-all", is_flag=True, help="Every paired peer may ask.")
+@_rules
+def edit(name: str, refresh: bool, with_all: bool, **options: Any) -> None:
+    """Change a dataset's rules, or read its changed source anew. --allow and --range replace those that they name."""
+    from privcompute.cli.consent import open_store
+    from privcompute.errors import UsageError
+    from privcompute.node import datasets
+
+    if not (refresh or with_all or any(options.values())):
+        raise UsageError(
+            "nothing to change", code="nothing_to_change", remedy="name what to change, or --refresh; see --help"
+        )
+    _, config = _home()
+
+    def change(declaration: Declaration) -> Declaration:
+        from dataclasses import replace
+
+        changed = _changed(declaration, options)
+        return replace(changed, partners=()) if with_all else changed
+
+    with open_store() as store:
+        made = datasets.edit(store, config, name, change, accept=_acceptor(options["accept_ranges"]))
+    _show(made, "changed")
+
+
+@dataset.command("list")
+def list_datasets() -> None:
+    """List this node's datasets and what their owners allow."""
+    from privcompute.cli.consent import open_store
+    from privcompute.node import datasets
+
+    with open_store() as store:
+        found = store.datasets.all()
+    if settings().json:
+        print_json({"datasets": [datasets.describe(one) for one in found]})
+        return
+    if not found:
+        click.echo("no dataset yet")
+    for one in found:
+        click.echo(_text(one.entry, one.source, one.partners))
+
+
+@dataset.command("remove")
+@click.argument("name")
+def remove(name: str) -> None:
+    """Forget a dataset. The source stays, and so does the record of what was released of it."""
+    from privcompute.cli.consent import open_store
+    from privcompute.node import datasets
+
+    _home()
+    with open_store() as store:
+        datasets.remove(store, name)
+    if settings().json:
+        print_json({"removed": name})
+    else:
+        click.echo(f"removed {name}")
+
+
+def _home() -> tuple[Home, Config]:
+    from privcompute.node.config import load
+    from privcompute.node.home import Home
+
+    home = Home.resolve(settings().home)
+    home.require()
+    return home, load(home.config_file)
+
+
+def _changed(declaration: Declaration, options: dict[str, Any]) -> Declaration:
+    """The declaration with the options that were given; a rule or range that names a column replaces its old one."""
+    from dataclasses import replace
+
+    from privcompute.node import rules
+
+    changes: dict[str, Any] = {}
+    for option, attribute in (
+        ("min_cell", "min_cell"),
+        ("reveal", "reveal"),
+        ("max_rows_per_key", "rows_per_key"),
+        ("partners", "partners"),
+        ("consent", "consent"),
+    ):
+        if options[option]:
+            changes[attribute] = options[option]
+    if options["allow"]:
+        given = rules.parse_allow(options["allow"])
+        # '*' speaks of every column, so it starts the rules anew.
+        kept = {} if "*" in given else {name: uses for name, uses in declaration.allow.items() if not _names(given, name)}
+        changes["allow"] = {**kept, **given}
+    if options["ranges"]:
+        bounds = rules.parse_ranges(options["ranges"])
+        changes["ranges"] = {
+            **{name: old for name, old in declaration.ranges.items() if not _names(bounds, name)},
+            **bounds,
+        }
+    return replace(declaration, **changes)
+
+
+def _names(given: dict[str, Any], column: str) -> bool:
+    return column.casefold() in {name.casefold() for name in given}
+
+
+def _acceptor(accepted: bool) -> Accept:
+    def accept(derived: Sequence[Column], cap: int | None) -> bool:
+        if accepted:
+            return True
+        if not interactive():
+            return False
+        note("These figures come from the data and would be public:")
+        if derived:
+            note(table(("column", "type", "from", "to"), [(one.name, one.type, one.lo, one.hi) for one in derived]))
+        if cap is not None:
+            note(f"at most {cap} rows a key")
+        return click.confirm("Publish them?", default=False, err=True)
+
+    return accept
+
+
+def _show(made: Added, what: str) -> None:
+    if settings().json:
+        from privcompute.node.datasets import describe
+
+        print_json({**describe(made.dataset), "notes": list(made.notes)})
+        return
+    click.echo(f"{what} {made.dataset.name}; a peer will see:")
+    click.echo(_text(made.entry, made.dataset.source, made.dataset.partners))
+    for text in made.notes:
+        note(f"note: {text}")
+
+
+def _text(entry: DatasetEntry, source: str, partners: Sequence[str]) -> str:
+    who = ", ".join(partners) or "every paired peer"
+    lines = [
+        f"{entry.party}.{entry.name}  from {source}",
+        f"  key {', '.join(entry.keys)}: {entry.distinct_keys:,} distinct, at most {entry.rows_per_key} rows each",
+        f"  open to {who}; reveal {entry.reveal}; at least {entry.min_cell} people a cell; consent {entry.consent}",
+    ]
+    rows = [
+        (
+            one.name,
+            one.type,
+            "key" if one.name in entry.keys else ", ".join(sorted(entry.allow.get(one.name, ()))) or "-",
+            f"{_number(one.lo)} to {_number(one.hi)}" if one.lo is not None else "",
+            one.range_origin if one.lo is not None and one.range_origin != "type" else "",
+        )
+        for one in entry.columns
+    ]
+    lines += ["  " + line for line in table(("column", "type", "allowed", "range", "range is"), rows).splitlines()]
+    return "\n".join(lines)
+
+
+def _number(value: Any) -> str:
+    return str(value) if value.denominator == 1 else f"{float(value):g}"

@@ -1,0 +1,108 @@
+"""A plan and a release as text for people, from the same objects that `--json` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from privcompute.cli.output import printable, table
+
+
+def plan_text(body: Mapping[str, Any]) -> str:
+    """The plan, its cost and its disclosure report."""
+    lines = [_sql(body["sql"]), ""]
+    for side in body.get("sides", ()):
+        uses = ", ".join(f"{column} ({use})" for column, use in side["uses"])
+        lines.append(
+            f"  {side['party']}.{side['dataset']}: {side['distinct_keys']:,} keys"
+            f" ({', '.join(side['keys'])}); uses {uses or 'its keys only'}"
+        )
+    lines += [
+        f"  reveal: {body['reveal']} ({_REVEAL[body['reveal']]})",
+        f"  result goes to: {', '.join(body['receivers'])}",
+        f"  a cell needs at least {body['minimum']} contributing people on each side",
+        f"  plan {body['plan_digest'][:16]}",
+        "",
+        *learned_lines(body["disclosure"], "will learn"),
+        "",
+        cost_line(body["cost"]),
+    ]
+    if body.get("limits"):
+        limits = body["limits"]
+        lines.append(
+            f"limits: {limits['memory_mib']} MiB of memory, {limits['message_mib']} MiB a message,"
+            f" {limits['step_seconds']:g} s a step, {limits['run_seconds']:g} s a run"
+        )
+    return _clean(lines)
+
+
+_REVEAL = {
+    "nothing": "not even the number of matches is learned",
+    "size": "the number of matches is learned",
+    "matches": "both learn which of their own rows matched",
+}
+
+
+def learned_lines(learned: Mapping[str, Sequence[Mapping[str, Any]]], verb: str) -> list[str]:
+    """What each party learns, one line a fact."""
+    lines = []
+    for party, facts in learned.items():
+        lines.append(f"{party} {verb}" + (":" if facts else " nothing"))
+        for fact in facts:
+            size = f" [{fact['size']}]" if fact.get("size") else ""
+            lines.append(f"  - {fact['what']}{size}" + (f": {fact['why']}" if fact["why"] else ""))
+    return lines
+
+
+def cost_line(cost: Mapping[str, Any]) -> str:
+    """The estimate in one line."""
+    return (
+        f"estimate: {bytes_text(cost['bytes_sent'])} sent, {bytes_text(cost['bytes_received'])} received,"
+        f" {cost['rounds']} rounds, {cost['seconds']:.1f} s"
+    )
+
+
+def release_text(body: Mapping[str, Any]) -> str:
+    """The result with its bounds, what everybody learned, and what it cost."""
+    lines = []
+    if body["columns"]:
+        lines += table(body["columns"], body["rows"]).splitlines()
+    else:
+        lines.append(f"The result went to {', '.join(body['receivers'])}; this node is no receiver.")
+    if body["suppressed_cells"]:
+        lines.append(f"{body['suppressed_cells']} of the cells are not shown: too few people, or none.")
+    bounds = {name: bound for name, bound in body["error_bound"].items() if bound}
+    if bounds:
+        lines.append("at most off by: " + ", ".join(f"{name} {bound:.2g}" for name, bound in bounds.items()))
+    elif body["columns"]:
+        lines.append("exact")
+    lines += ["", *learned_lines(body["learned"], "learned"), "", spent_line(body)]
+    if body.get("release"):
+        lines.append(f"kept as release {body['release']}")
+    return _clean(lines)
+
+
+def spent_line(body: Mapping[str, Any]) -> str:
+    """What a run took, in one line."""
+    return (
+        f"{bytes_text(body['bytes_sent'])} sent, {bytes_text(body['bytes_received'])} received,"
+        f" {body['rounds']} rounds, {body['seconds']:.1f} s (reveal: {body['reveal']})"
+    )
+
+
+def bytes_text(number: float) -> str:
+    """A number of bytes for people."""
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.2f} GB"
+
+
+def _sql(sql: str) -> str:
+    return "\n".join("  " + line for line in sql.strip().splitlines())
+
+
+def _clean(lines: Iterable[str]) -> str:
+    """Names and texts may come from a peer: no control characters reach the terminal."""
+    return "\n".join(printable(line) for text in lines for line in text.split("\n"))

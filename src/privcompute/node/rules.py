@@ -1,0 +1,127 @@
+"""What an owner writes about a dataset: `COL=aggregate,filter`, `COL=LO:HI`, and what it means for the columns there are."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+from privcompute.errors import UsageError
+from privcompute.tables.catalogue import USES
+from privcompute.tables.schema import NUMERIC, Column
+
+NUMBER_USES = frozenset({"aggregate", "product"})
+"""Uses that need a column's public range, if it is a number."""
+
+
+def parse_allow(texts: Sequence[str]) -> dict[str, frozenset[str]]:
+    """`['*=group,filter', 'claim=aggregate']` as column (or '*') to uses.
+
+    Raises:
+        UsageError: code `bad_rule`.
+    """
+    rules: dict[str, frozenset[str]] = {}
+    for text in texts:
+        column, equals, listed = text.rpartition("=")
+        uses = frozenset(use.strip() for use in listed.split(",") if use.strip())
+        if not equals or not column:
+            raise _bad_rule(f"--allow {text!r} is not COL=USE[,USE]")
+        if unknown := sorted(uses - USES):
+            near = difflib.get_close_matches(unknown[0], USES, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise _bad_rule(f"--allow {text!r}: {unknown[0]!r} is no use{hint}")
+        if column in rules:
+            raise _bad_rule(f"--allow names {column!r} twice")
+        rules[column] = uses
+    return rules
+
+
+def _bad_rule(message: str) -> UsageError:
+    return UsageError(
+        message,
+        code="bad_rule",
+        remedy="the uses are aggregate, group, filter, product; for example --allow 'claim=aggregate,filter'",
+    )
+
+
+def expand_allow(
+    rules: Mapping[str, frozenset[str]], columns: Sequence[Column], keys: Sequence[str]
+) -> dict[str, frozenset[str]]:
+    """The uses of each column: '*' covers all but the keys, a rule that names a column replaces it.
+
+    Raises:
+        UsageError: a rule names a key or no column.
+    """
+    key_names = {key.casefold() for key in keys}
+    uses: dict[str, frozenset[str]] = {}
+    if "*" in rules:
+        uses = {one.name: rules["*"] for one in columns if one.name.casefold() not in key_names}
+    for named, allowed in rules.items():
+        if named == "*":
+            continue
+        column = _column(named, columns, "--allow")
+        if column.name.casefold() in key_names:
+            raise UsageError(
+                f"{column.name} is a key: of keys only COUNT(DISTINCT key) exists",
+                code="bad_rule",
+                remedy=f"remove --allow {named}=…",
+            )
+        uses[column.name] = allowed
+    return {name: allowed for name, allowed in uses.items() if allowed}
+
+
+def parse_ranges(texts: Sequence[str]) -> dict[str, tuple[Fraction, Fraction]]:
+    """`['age=0:120', 'bmi=10:80.5']` as column to bounds.
+
+    Raises:
+        UsageError: code `bad_range`.
+    """
+    ranges: dict[str, tuple[Fraction, Fraction]] = {}
+    for text in texts:
+        column, equals, bounds = text.rpartition("=")
+        low, colon, high = bounds.partition(":")
+        try:
+            found = (Fraction(low.strip()), Fraction(high.strip()))
+        except (ValueError, ZeroDivisionError):
+            found = None
+        if not equals or not column or not colon or found is None or found[0] > found[1]:
+            raise UsageError(
+                f"--range {text!r} is not COL=LO:HI", code="bad_range", remedy="write for example --range age=0:120"
+            )
+        if column in ranges:
+            raise UsageError(f"--range names {column!r} twice", code="bad_range", remedy="give one range a column")
+        ranges[column] = found
+    return ranges
+
+
+def expand_ranges(
+    ranges: Mapping[str, tuple[Fraction, Fraction]], columns: Sequence[Column]
+) -> dict[str, tuple[Fraction, Fraction]]:
+    """The declared bounds under the columns' own names.
+
+    Raises:
+        UsageError: a range names no column, or one that is no number.
+    """
+    found = {}
+    for named, bounds in ranges.items():
+        column = _column(named, columns, "--range")
+        if column.kind not in NUMERIC:
+            raise UsageError(
+                f"{column.name} is {column.type}, a range is for numbers",
+                code="bad_range",
+                remedy=f"remove --range {named}=…",
+            )
+        found[column.name] = bounds
+    return found
+
+
+def _column(named: str, columns: Sequence[Column], option: str) -> Column:
+    found = next((one for one in columns if one.name.casefold() == named.casefold()), None)
+    if found is None:
+        near = difflib.get_close_matches(named, [one.name for one in columns], n=1)
+        raise UsageError(
+            f"{option}: there is no column {named!r}",
+            code="no_such_column",
+            remedy=f"did you mean {near[0]!r}?" if near else "see the columns of the source",
+        )
+    return found
