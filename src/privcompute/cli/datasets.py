@@ -129,12 +129,12 @@ def edit(name: str, refresh: bool, with_all: bool, **options: Any) -> None:
 def list_datasets() -> None:
     """List this node's datasets and what their owners allow."""
     from privcompute.cli.consent import open_store
-    from privcompute.node import datasets
+    from privcompute.node.catalogue import describe
 
     with open_store() as store:
         found = store.datasets.all()
     if settings().json:
-        print_json({"datasets": [datasets.describe(one) for one in found]})
+        print_json({"datasets": [describe(one) for one in found]})
         return
     if not found:
         click.echo("no dataset yet")
@@ -219,7 +219,7 @@ def _acceptor(accepted: bool) -> Accept:
 
 def _show(made: Added, what: str) -> None:
     if settings().json:
-        from privcompute.node.datasets import describe
+        from privcompute.node.catalogue import describe
 
         print_json({**describe(made.dataset), "notes": list(made.notes)})
         return

@@ -151,3 +151,12 @@ def _dataset(row: Any) -> Dataset:
         fingerprint=row["fingerprint"],
         entry_json=row["entry"],
     )
+
+def describe(dataset: Dataset) -> dict[str, Any]:
+    """A dataset for its owner, as JSON: the public entry, and what stays private."""
+    return {
+        "name": dataset.name,
+        "source": dataset.source,
+        "with": list(dataset.partners),
+        "entry": dataset.entry.to_object(),
+    }

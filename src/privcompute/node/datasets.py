@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from privcompute.errors import UsageError
 from privcompute.node import rules
@@ -344,13 +343,3 @@ def _notes(found: Profile, entry: DatasetEntry) -> tuple[str, ...]:
             f"reveal is {entry.reveal!r}: queries need a join that tells no more; --reveal matches allows the one that is built"
         )
     return tuple(notes)
-
-
-def describe(dataset: Dataset) -> dict[str, Any]:
-    """A dataset for its owner, as JSON: the public entry, and what stays private."""
-    return {
-        "name": dataset.name,
-        "source": dataset.source,
-        "with": list(dataset.partners),
-        "entry": dataset.entry.to_object(),
-    }
