@@ -130,7 +130,9 @@ _QUERIES = st.lists(st.lists(st.integers(0, 2**12 - 1), min_size=1, max_size=3),
 
 @given(queries=_QUERIES, minimum=st.integers(1, 5))
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_against_a_naive_model(tmp_path_factory: pytest.TempPathFactory, queries: list[list[int]], minimum: int) -> None:
+def test_against_a_naive_model(
+    tmp_path_factory: pytest.TempPathFactory, queries: list[list[int]], minimum: int
+) -> None:
     store = Store(tmp_path_factory.mktemp("ledger") / "state.db")
     released: set[int] = set()
     try:

@@ -48,10 +48,12 @@ def book_script(book: PeerBook, certificate: str) -> list[object]:
     seen.append(book.consume(pending.id, peer))
     seen.append(book.consume(pending.id, peer))
     seen.append((book.get("insurer") == peer, book.get("bank"), book.all() == (peer,), book.invitations()))
-    for again in (lambda: book.add(peer), lambda: book.invite(pending)):
-        with pytest.raises(UsageError) as error:
-            again()
-        seen.append(error.value.code)
+    with pytest.raises(UsageError) as error:
+        book.add(peer)
+    seen.append(error.value.code)
+    with pytest.raises(UsageError) as error:
+        book.invite(pending)
+    seen.append(error.value.code)
     book.replace(Peer("insurer", (certificate, certificate), ()))
     book.replace(Peer("bank", (certificate,), ()))
     seen.append([(one.name, len(one.certificates), one.addresses) for one in book.all()])
@@ -145,7 +147,7 @@ def test_releases_come_back_whole(store: Store) -> None:
     identifier = store.releases.add("insurer", "SELECT 1", "plan-1", body)
     assert store.releases.get(identifier).body == body
     assert [one.id for one in store.releases.all()] == [identifier]
-    with pytest.raises(ValueError, match="NaN|Out of range"):
+    with pytest.raises(ValueError, match=r"NaN|Out of range"):
         store.releases.add("insurer", "SELECT 1", "plan-1", {"rows": [[float("nan")]]})
     with pytest.raises(UsageError):
         store.releases.get("r0")
@@ -187,11 +189,16 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
-    with pytest.raises(RuntimeError), store.database.transaction():
-        store.set_setting("a", 1)
+
+    def half() -> None:
         with store.database.transaction():
-            store.set_setting("b", 1)
-        raise RuntimeError
+            store.set_setting("a", 1)
+            with store.database.transaction():
+                store.set_setting("b", 1)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half()
     assert store.setting("a") is None
     assert store.setting("b") is None
 

@@ -177,7 +177,7 @@ def _status(run: Callable[[], Any], as_json: bool) -> int:
         # Whoever read our output has left: end quietly, also when Python flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except Exception as error:  # noqa: BLE001 - the last resort: its text may hold data, so only its type is shown
+    except Exception as error:  # the last resort: its text may hold data, so only its type is shown
         if os.environ.get("PRIVCOMPUTE_DEBUG"):
             raise
         from privcompute.cli.output import internal_error

@@ -59,17 +59,17 @@ def requests(every: bool) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("id")
-def approve(id: str) -> None:
+@click.argument("identifier", metavar="ID")
+def approve(identifier: str) -> None:
     """Allow one run of a waiting request."""
-    _decide(id, approve=True)
+    _decide(identifier, approve=True)
 
 
 @click.command(cls=Command)
-@click.argument("id")
-def refuse(id: str) -> None:
+@click.argument("identifier", metavar="ID")
+def refuse(identifier: str) -> None:
     """Refuse a waiting request."""
-    _decide(id, approve=False)
+    _decide(identifier, approve=False)
 
 
 def _decide(identifier: str, *, approve: bool) -> None:
@@ -117,13 +117,13 @@ def releases_list() -> None:
 
 
 @releases.command("show")
-@click.argument("id")
-def releases_show(id: str) -> None:
+@click.argument("identifier", metavar="ID")
+def releases_show(identifier: str) -> None:
     """Show one result with what everybody learned."""
     from privcompute.cli.render import release_text
 
     with open_store() as store:
-        found = store.releases.get(id)
+        found = store.releases.get(identifier)
     if settings().json:
         print_json({**_release(found), **found.body})
     else:

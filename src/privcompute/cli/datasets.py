@@ -30,7 +30,9 @@ def _rules(function: F) -> F:
     """The options that `add` and `edit` share."""
     for option in reversed(
         (
-            click.option("--min-cell", type=click.IntRange(1), metavar="N", help="Fewest people in a cell [default: 10]."),
+            click.option(
+                "--min-cell", type=click.IntRange(1), metavar="N", help="Fewest people in a cell [default: 10]."
+            ),
             click.option(
                 "--reveal",
                 type=click.Choice(["nothing", "size", "matches"]),
@@ -40,7 +42,7 @@ def _rules(function: F) -> F:
                 "--allow",
                 multiple=True,
                 metavar="COL=USE[,USE]",
-                help="What a column may be used for: aggregate, group, filter, product; '*' is all columns but the keys.",
+                help="Uses of a column: aggregate, group, filter, product; '*' is all columns but the keys.",
             ),
             click.option(
                 "--range", "ranges", multiple=True, metavar="COL=LO:HI", help="The public range of a column of numbers."
@@ -186,7 +188,9 @@ def _changed(declaration: Declaration, options: dict[str, Any]) -> Declaration:
     if options["allow"]:
         given = rules.parse_allow(options["allow"])
         # '*' speaks of every column, so it starts the rules anew.
-        kept = {} if "*" in given else {name: uses for name, uses in declaration.allow.items() if not _names(given, name)}
+        kept = (
+            {} if "*" in given else {name: uses for name, uses in declaration.allow.items() if not _names(given, name)}
+        )
         changes["allow"] = {**kept, **given}
     if options["ranges"]:
         bounds = rules.parse_ranges(options["ranges"])

@@ -13,7 +13,9 @@ from privcompute.cli.output import note, print_json
 @click.command(cls=Command)
 @click.option("--name", required=True, help="This party's name in SQL: lower-case letters, digits and _.")
 @click.option(
-    "--listen", metavar="HOST:PORT", help="Where peers reach this node, e.g. '[::]:7443'; without it, it only reaches out."
+    "--listen",
+    metavar="HOST:PORT",
+    help="Where peers reach this node, e.g. '[::]:7443'; without it, it only reaches out.",
 )
 def init(name: str, listen: str | None) -> None:
     """Set up a node: its name, key, configuration and state."""

@@ -95,7 +95,9 @@ def peers_list() -> None:
                     {"name": one.name, "fingerprints": list(one.fingerprints), "addresses": list(one.addresses)}
                     for one in found
                 ],
-                "invitations": [{"peer": one.peer, "expires": when(one.expires), "tries": one.tries} for one in waiting],
+                "invitations": [
+                    {"peer": one.peer, "expires": when(one.expires), "tries": one.tries} for one in waiting
+                ],
             }
         )
         return

@@ -151,7 +151,7 @@ def _look_away(_: dict[str, Any]) -> None:
 
 
 class Connection:
-    """The synchronous face of a node. It works where an event loop runs already (a notebook): it has a loop of its own."""
+    """The synchronous face of a node. It has a loop of its own, so it works where one runs already (a notebook)."""
 
     def __init__(self, home: str | os.PathLike[str] | None = None) -> None:
         self._loop = asyncio.new_event_loop()

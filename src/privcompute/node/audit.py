@@ -1,7 +1,7 @@
 """The audit trail: who asked, was refused, approved, ran, received. Append-only, each entry chained to the last.
 
-The chain (SHA-256 over the previous link and the entry) shows an edit or a gap to whoever kept a later link; it does not
-stop the owner of the file from rewriting all of it. Details never hold values of a table.
+The chain (SHA-256 over the previous link and the entry) shows an edit or a gap to whoever kept a later link; it does
+not stop the owner of the file from rewriting all of it. Details never hold values of a table.
 """
 
 from __future__ import annotations

@@ -44,7 +44,9 @@ class Calibration:
             return cls(int(body["cores"]), *(float(body[name]) for name in ("ladders", "maps", "stream")))
         except (TypeError, KeyError, ValueError):
             raise IntegrityError(
-                "the home holds no measured speed of this machine", code="calibration", remedy="run `privcompute doctor`, which measures it anew"
+                "the home holds no measured speed of this machine",
+                code="calibration",
+                remedy="run `privcompute doctor`, which measures it anew",
             ) from None
 
 

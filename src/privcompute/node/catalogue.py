@@ -152,6 +152,7 @@ def _dataset(row: Any) -> Dataset:
         entry_json=row["entry"],
     )
 
+
 def describe(dataset: Dataset) -> dict[str, Any]:
     """A dataset for its owner, as JSON: the public entry, and what stays private."""
     return {

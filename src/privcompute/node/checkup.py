@@ -78,7 +78,9 @@ def _identity(identity: Identity, config: Config) -> Iterator[Finding]:
             "set name in node.toml back: peers know the node by its certificate",
         )
     elif days < 0:
-        yield Finding("identity", "fail", "the certificate has expired", "unpair and pair again after `privcompute renew`")
+        yield Finding(
+            "identity", "fail", "the certificate has expired", "unpair and pair again after `privcompute renew`"
+        )
     elif days < RENEW_DAYS:
         yield Finding("identity", "warn", f"the certificate ends in {days} days", "run `privcompute renew`")
     else:
@@ -95,7 +97,11 @@ def _state(store: Store) -> Iterator[Finding]:
         yield _failed("audit trail", error)
     measured = calibration.measure()
     calibration.save(store, measured)
-    yield Finding("speed", "ok", f"measured anew: {measured.ladders:,.0f} curve operations a second on each of {measured.cores} cores")
+    yield Finding(
+        "speed",
+        "ok",
+        f"measured anew: {measured.ladders:,.0f} curve operations a second on each of {measured.cores} cores",
+    )
 
 
 async def _port(home: Home, config: Config) -> list[Finding]:
@@ -142,7 +148,9 @@ def _datasets(store: Store) -> Iterator[Finding]:
         if fresh:
             yield Finding(about, "ok", "its source is as it was when it was added")
         else:
-            yield Finding(about, "warn", "its source has changed", f"run `privcompute dataset edit {one.name} --refresh`")
+            yield Finding(
+                about, "warn", "its source has changed", f"run `privcompute dataset edit {one.name} --refresh`"
+            )
 
 
 async def _peers(store: Store, identity: Identity) -> list[Finding]:

@@ -95,7 +95,7 @@ def check_name(name: object) -> str | None:
 
 def _check_listen(value: object) -> str | None:
     if not isinstance(value, str):
-        return "must be a text in quotes, for example \"[::]:7443\""
+        return 'must be a text in quotes, for example "[::]:7443"'
     try:
         Address.parse(value)
     except UsageError as error:
@@ -176,7 +176,7 @@ def _section(name: str, document: object, kind: type[_Section], wrong: list[str]
 def render(config: Config) -> str:
     """The text of node.toml, with every field and what it means."""
     lines = [
-        "# Configuration of this privcompute node. Every field is checked; a missing one has the value shown by `init`.",
+        "# Configuration of this privcompute node. Every field is checked; a missing one takes its default.",
         "",
         f'name = "{config.name}"  # this party in SQL: {config.name}.DATASET',
     ]

@@ -1,4 +1,4 @@
-"""`serve`: the node as a process. It listens for peers, answers the home's own commands, and ends in order on a signal."""
+"""`serve`: the node as a process. It listens for peers, answers the home's own commands, ends in order on a signal."""
 
 from __future__ import annotations
 

@@ -339,7 +339,5 @@ def _notes(found: Profile, entry: DatasetEntry) -> tuple[str, ...]:
     if not entry.allow:
         notes.append("no rule allows any column: only COUNT(*) and COUNT(DISTINCT key) can be asked")
     if entry.reveal != "matches":
-        notes.append(
-            f"reveal is {entry.reveal!r}: queries need a join that tells no more; --reveal matches allows the one that is built"
-        )
+        notes.append(f"reveal is {entry.reveal!r}: the join that is built tells more; --reveal matches allows it")
     return tuple(notes)

@@ -1,11 +1,11 @@
 """A node's home: one owner-only directory that holds the configuration, the keys and the state.
 
-    node.toml       configuration, written by `init`; its presence marks a complete home
-    identity/       private key (0600) and certificates, written by `privcompute.transport.identity`
-    state.db        SQLite: peers, datasets, requests, releases, ledger, audit
-    logs/           rotating log files
-    node.sock       Unix socket of the running node
-    serve.lock      held (flock) by the running node, so that a killed one leaves nothing to clean up
+node.toml       configuration, written by `init`; its presence marks a complete home
+identity/       private key (0600) and certificates, written by `privcompute.transport.identity`
+state.db        SQLite: peers, datasets, requests, releases, ledger, audit
+logs/           rotating log files
+node.sock       Unix socket of the running node
+serve.lock      held (flock) by the running node, so that a killed one leaves nothing to clean up
 """
 
 from __future__ import annotations

@@ -103,9 +103,7 @@ class Ledger:
 
     def queries(self, version: str, peer: str) -> int:
         """How many queries of this peer the ledger holds for this version."""
-        row = self._database.row(
-            "SELECT count(*) FROM ledger_entries WHERE version = ? AND peer = ?", (version, peer)
-        )
+        row = self._database.row("SELECT count(*) FROM ledger_entries WHERE version = ? AND peer = ?", (version, peer))
         return int(row[0]) if row else 0
 
     def epoch(self, version: str) -> int:
@@ -115,11 +113,12 @@ class Ledger:
 
     def entries(self, version: str | None = None) -> list[LedgerEntry]:
         """The entries of one version or of all, oldest first."""
-        where, values = ("WHERE version = ?", (version,)) if version is not None else ("", ())
-        return [
-            LedgerEntry(r["number"], r["dataset"], r["peer"], r["plan_digest"], r["at"])
-            for r in self._database.rows(f"SELECT * FROM ledger_entries {where} ORDER BY number", values)
-        ]
+        rows = (
+            self._database.rows("SELECT * FROM ledger_entries ORDER BY number")
+            if version is None
+            else self._database.rows("SELECT * FROM ledger_entries WHERE version = ? ORDER BY number", (version,))
+        )
+        return [LedgerEntry(r["number"], r["dataset"], r["peer"], r["plan_digest"], r["at"]) for r in rows]
 
     def _check(self, version: str, packed: Sequence[_Packed], minimum: int) -> None:
         for one, other in combinations(packed, 2):

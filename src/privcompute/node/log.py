@@ -27,7 +27,7 @@ class _OwnerOnly(RotatingFileHandler):
         def opener(path: str, flags: int) -> int:
             return os.open(path, flags, 0o600)
 
-        return open(self.baseFilename, self.mode, encoding="utf-8", opener=opener)  # type: ignore[return-value]  # noqa: SIM115, E501 - the handler closes it
+        return open(self.baseFilename, self.mode, encoding="utf-8", opener=opener)  # type: ignore[return-value]  # a TextIOWrapper
 
 
 class _OneLine(logging.Formatter):

@@ -62,6 +62,4 @@ class Releases:
 
 
 def _release(row: Any) -> StoredRelease:
-    return StoredRelease(
-        row["id"], row["at"], row["asker"], row["sql"], row["plan_digest"], json.loads(row["body"])
-    )
+    return StoredRelease(row["id"], row["at"], row["asker"], row["sql"], row["plan_digest"], json.loads(row["body"]))

@@ -49,9 +49,7 @@ class Requests:
             known = self.find(peer, plan_digest)
             if known is not None:
                 return known
-            waiting = self._database.row(
-                "SELECT count(*) FROM requests WHERE peer = ? AND state = 'waiting'", (peer,)
-            )
+            waiting = self._database.row("SELECT count(*) FROM requests WHERE peer = ? AND state = 'waiting'", (peer,))
             if waiting is not None and waiting[0] >= _MOST_WAITING:
                 raise UsageError(
                     f"{waiting[0]} requests of {peer} wait already",
@@ -64,7 +62,8 @@ class Requests:
             seed = f"{peer} {plan_digest} {at} {number[0] if number else 0}"
             identifier = "q" + hashlib.sha256(seed.encode()).hexdigest()[:8]
             self._database.run(
-                "INSERT INTO requests (id, peer, plan_digest, sql, plan, state, asked) VALUES (?, ?, ?, ?, ?, 'waiting', ?)",
+                "INSERT INTO requests (id, peer, plan_digest, sql, plan, state, asked)"
+                " VALUES (?, ?, ?, ?, ?, 'waiting', ?)",
                 (identifier, peer, plan_digest, sql, json.dumps(plan), at),
             )
             return self.get(identifier)
@@ -83,7 +82,7 @@ class Requests:
         return found is not None and found.state == "approved"
 
     def use(self, peer: str, plan_digest: str) -> bool:
-        """Spend the approval of this peer and plan, if there is one. Call where the run passes the point of no return."""
+        """Spend the approval of this peer and plan, if there is one; call it before anything opens."""
         return bool(
             self._database.run(
                 "UPDATE requests SET state = 'used' WHERE peer = ? AND plan_digest = ? AND state = 'approved'",
@@ -99,9 +98,7 @@ class Requests:
         """
         row = self._database.row("SELECT * FROM requests WHERE id = ?", (identifier,))
         if row is None:
-            raise UsageError(
-                f"no request {identifier}", code="no_request", remedy="`privcompute requests` lists them"
-            )
+            raise UsageError(f"no request {identifier}", code="no_request", remedy="`privcompute requests` lists them")
         return _request(row)
 
     def all(self, *, state: State | None = None) -> list[Request]:

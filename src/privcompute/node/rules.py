@@ -1,4 +1,4 @@
-"""What an owner writes about a dataset: `COL=aggregate,filter`, `COL=LO:HI`, and what it means for the columns there are."""
+"""What an owner writes about a dataset, `COL=aggregate,filter` and `COL=LO:HI`, and what it means for its columns."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def to_arrow(columns: Sequence[str], types: Sequence[str], rows: Sequence[Sequen
     """The rows as an Arrow table whose types follow DuckDB's; HUGEINT becomes decimal(38, 0)."""
     import pyarrow as pa
 
-    arrays = []
+    arrays: list[Any] = []
     for index, kind in enumerate(types):
         values = [row[index] for row in rows]
         found = _DECIMAL.fullmatch(kind)
