@@ -1,0 +1,72 @@
+"""What a holder computes from its own table for a plan, before anything of the run is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from privcompute.errors import UsageError
+from privcompute.node import datasets
+from privcompute.node.ledger import Selection
+from privcompute.psi import encode_keys
+from privcompute.query.run import Holding
+from privcompute.tables.local import local_features
+
+if TYPE_CHECKING:
+    from privcompute.node.context import NodeContext
+    from privcompute.query import Plan
+    from privcompute.query.plan import Side
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Prepared:
+    """A holder's part of a run, and the selections that its ledger has to look at."""
+
+    holding: Holding
+    selections: tuple[Selection, ...]
+
+
+def prepare(node: NodeContext, side: Side) -> Prepared:
+    """Reads the table once: whole columns against their ranges, caps, features per key, selections. Blocks.
+
+    Raises:
+        UsageError: the data changed since the catalogue entry was made, or left a range or a cap.
+    """
+    dataset = node.store.datasets.get(side.dataset)
+    limits = datasets.limits_of(node.config)
+    if datasets.current_version(node.store, dataset, limits=limits) != side.version:
+        raise UsageError(
+            f"the data of {side.dataset} changed since its catalogue entry was made",
+            code="stale_entry",
+            party=node.name,
+            remedy=f"{node.name} runs `privcompute dataset edit {side.dataset}`, which reads it anew; then ask again",
+        )
+    entry = dataset.entry
+    found = local_features(
+        datasets.opened(dataset),
+        side.keys,
+        side.features,
+        side.selections,
+        columns=[c for c in entry.columns if c.name in side.columns],
+        rows_per_key=side.rows_per_key,
+        limits=limits,
+    )
+    return Prepared(Holding(encode_keys(found.keys, side.key_types), found.columns), found.selected)
+
+
+def check_ledger(node: NodeContext, plan: Plan, side: Side, prepared: Prepared) -> None:
+    """Raises PrivacyError if this side's ledger forbids the selections; records nothing."""
+    node.store.ledger.check(side.version, prepared.selections, plan.minimum)
+
+
+def record_in_ledger(node: NodeContext, plan: Plan, side: Side, prepared: Prepared, digest: str) -> None:
+    """Counts the query as released, in one durable transaction; called before anything opens."""
+    node.store.ledger.record(
+        version=side.version,
+        dataset=side.dataset,
+        peer=plan.asker,
+        plan_digest=digest,
+        selections=prepared.selections,
+        minimum=plan.minimum,
+        most_queries=node.config.limits.queries_per_peer,
+    )
