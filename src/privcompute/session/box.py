@@ -41,5 +41,6 @@ def read_box(docstring: str) -> Box:
 
 
 def steps_in_code(source: str) -> set[int]:
-    """The step numbers that comments of the form ``# 1.`` repeat in a file's code."""
-    return {int(n) for n in re.findall(r"^\s*#\s*(\d+)\.(?:\s|$)", source, flags=re.MULTILINE)}
+    """The step numbers that comments of the form ``# 1.``, or ``# 1. 2.``, repeat in a file's code."""
+    comments = re.findall(r"^\s*#((?:\s*\d+\.)+)(?:\s|$)", source, flags=re.MULTILINE)
+    return {int(n) for comment in comments for n in re.findall(r"\d+", comment)}
