@@ -1,13 +1,13 @@
 """A query from question to result: the side that asks, and the side that answers.
 
-    ask                                         answer
-    open links
-    proposal  ------------------------------>   offer: entries of the datasets that the SQL names
-    plan, own rules, consent, own rows
-    agreement ------------------------------>   the same plan, own rules, consent, own rows
-              <------------------------------   ready
-    go        ------------------------------>   (links among the others, if there are more than two)
-    run_plan  <----------------------------->   run_plan
+ask                                         answer
+open links
+proposal  ------------------------------>   offer: entries of the datasets that the SQL names
+plan, own rules, consent, own rows
+agreement ------------------------------>   the same plan, own rules, consent, own rows
+          <------------------------------   ready
+go        ------------------------------>   (links among the others, if there are more than two)
+run_plan  <----------------------------->   run_plan
 """
 
 from __future__ import annotations
@@ -163,7 +163,9 @@ class _Job:
             if isinstance(error, PrivcomputeError)
             else TransportError("the run was cancelled", code="cancelled", party=self.node.name)
             if isinstance(error, asyncio.CancelledError)
-            else TransportError("the party failed", code="internal", party=self.node.name, remedy="see that party's log")
+            else TransportError(
+                "the party failed", code="internal", party=self.node.name, remedy="see that party's log"
+            )
         )
         if told.party is None:
             told.party = self.node.name
@@ -186,14 +188,14 @@ def _mine(node: NodeContext, entries: Sequence[DatasetEntry]) -> Party:
 
 
 def _offered(node: NodeContext, sql: str, peers: Sequence[str]) -> Party:
-    """The entries of own datasets that the SQL names and all ``peers`` may see; if none, all of these, for the error."""
+    """Entries of own datasets that the SQL names and all ``peers`` may see; none: all of these, for the error."""
     visible = [d for d in node.store.datasets.all() if all(d.open_to(p) for p in peers)]
     named = {name.casefold() for party, name in named_datasets(sql) if party.casefold() == node.name}
     chosen = [d for d in visible if d.name.casefold() in named] or visible
     return _mine(node, [d.entry for d in chosen[: negotiation.MAX_ENTRIES]])
 
 
-# -- the side that asks ---------------------------------------------------------------------------------------------------
+# -- the side that asks -------------------------------------------------------------------------------------------
 
 
 async def ask(
@@ -305,7 +307,7 @@ def _check_fingerprint(node: NodeContext, party: Party) -> None:
         )
 
 
-# -- the side that answers ------------------------------------------------------------------------------------------------
+# -- the side that answers ----------------------------------------------------------------------------------------
 
 
 async def answer(node: NodeContext, peer: str, session_id: bytes, channel: Channel) -> None:
