@@ -1,0 +1,212 @@
+"""One pass of DuckDB from rows to exact integers per key.
+
+The pass computes, for every key of the table whatever the filter says, the sum of each feature over the key's
+selected rows; and beside it, over *all* rows, whether a column leaves its public range, a feature its bound, a key
+its rows. These checks look at neither filter nor peer, so an abort tells nothing about either. Everything is
+integers from the first step: DECIMALs by their unscaled digits, reals rounded once to the public step.
+"""
+
+# ruff: noqa: S608 - SQL is built here from quoted identifiers, our own literals and checked expressions
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from privcompute.errors import UsageError
+from privcompute.tables.checks import MASK_BITS, column_checks, encode, mask_columns
+from privcompute.tables.engine import Limits, identifier, named_errors
+from privcompute.tables.expressions import columns_of, expression_type, wrapped
+from privcompute.tables.features import LIMIT, Feature, LocalFeatures
+from privcompute.tables.keys import key_types
+from privcompute.tables.schema import Column
+from privcompute.tables.source import BATCH_ROWS
+
+if TYPE_CHECKING:
+    import duckdb
+    import numpy.typing as npt
+
+    from privcompute.tables.source import Source
+
+_LOW = "18446744073709551615"
+
+
+def local_features(
+    source: Source,
+    keys: Sequence[str],
+    features: Sequence[Feature],
+    selections: Sequence[str] = (),
+    *,
+    columns: Sequence[Column],
+    rows_per_key: int,
+    limits: Limits | None = None,
+) -> LocalFeatures:
+    """Sum features per key, in one pass over the table.
+
+    Args:
+        source: the table.
+        keys: its key columns, in order.
+        features: what to sum.
+        selections: DuckDB boolean expressions; for each, which keys have a row that passes it.
+        columns: the published columns; those that features or selections use are checked against their range,
+            their digits and their promise of no NULL, over the whole table.
+        rows_per_key: the public cap on rows per key, checked over the whole table.
+        limits: what DuckDB may use.
+
+    Returns:
+        Keys, one array a feature, one a selection, all over the same keys in the same order.
+
+    Raises:
+        UsageError: `range_exceeded`, `not_decimal`, `null_found`, `rows_per_key_exceeded`, `too_wide`,
+            `encoding_mismatch`, `bad_expression`, `arithmetic_overflow`, `division_by_zero`, `conversion_failed`,
+            `no_such_column`, `bad_key_type`, `out_of_memory`, `unreadable`. None holds a value.
+    """
+    if any(feature.per_key(rows_per_key) >= LIMIT for feature in features):
+        raise UsageError(
+            "a sum per key could exceed 127 bits",
+            code="too_wide",
+            remedy="narrow the public ranges or the cap on rows per key",
+        )
+    types = key_types(source, keys)
+    expressions = [text for feature in features for text in (feature.sql, feature.where)] + list(selections)
+    used = {column.name for column in source.columns(sorted(set().union(*map(columns_of, expressions))))}
+    published = [column for column in columns if column.name in used]
+    query = _Pass(source.schema(), keys, types, features, selections, published, rows_per_key)
+    wanted = sorted(used | {column.name for column in source.columns(keys)})
+    with source.scan(wanted, limits=limits) as scan, named_errors("a feature or filter"):
+        return query.run(scan.connection, scan.table)
+
+
+def selected(source: Source, keys: Sequence[str], where: str, *, limits: Limits | None = None) -> npt.NDArray[np.bool_]:
+    """Which of the table's distinct keys have a row that passes `where`, in the canonical order of keys.
+
+    Returns:
+        bool array of shape (number of distinct keys,).
+
+    Raises:
+        UsageError: as `local_features`.
+    """
+    most = (1 << 62) - 1
+    return local_features(source, keys, (), (where,), columns=(), rows_per_key=most, limits=limits).selected[0]
+
+
+class _Pass:
+    """The query of one pass, and the reading of its result."""
+
+    def __init__(
+        self,
+        schema: Sequence[Column],
+        keys: Sequence[str],
+        types: Sequence[str],
+        features: Sequence[Feature],
+        selections: Sequence[str],
+        published: Sequence[Column],
+        rows_per_key: int,
+    ) -> None:
+        self._keys = keys
+        self._types = types
+        self._features = features
+        self._selections = selections
+        self._rows_per_key = rows_per_key
+        self._checks = column_checks(published)
+        # The same value under several filters is encoded, and checked, once.
+        self._values: dict[str, str] = {}
+        self._value_of = []
+        for feature in features:
+            encoded = encode(feature, expression_type(schema, feature.sql))
+            if encoded.value not in self._values:
+                self._values[encoded.value] = f"v{len(self._values)}"
+                self._checks += encoded.checks
+            self._value_of.append(self._values[encoded.value])
+        wheres = dict.fromkeys([feature.where for feature in features] + list(selections))
+        for where in wheres:
+            kind = expression_type(schema, where).type
+            if kind not in ("BOOLEAN", '"NULL"', "NULL"):
+                raise UsageError("a filter is not a boolean expression", code="bad_expression")
+        self._where_of = {where: f"w{place}" for place, where in enumerate(wheres)}
+        self._masks = mask_columns(self._checks)
+
+    def run(self, connection: duckdb.DuckDBPyConnection, table: str) -> LocalFeatures:
+        """Run the query over a view and read its result, checks first."""
+        reader = connection.sql(self._query(table)).to_arrow_reader(BATCH_ROWS)
+        found = []
+        flags = 0
+        most = 0
+        for batch in reader:
+            for place in range(len(self._masks)):
+                mask = batch.column(f"m{place}").to_numpy(zero_copy_only=False)
+                flags |= int(np.bitwise_or.reduce(mask, initial=0)) << (place * MASK_BITS)
+            whole = batch.filter(batch.column("whole"))
+            if whole.num_rows:
+                most = max(most, int(whole.column("n").to_numpy(zero_copy_only=False).max()))
+                found.append(whole)
+        self._judge(flags, most)
+        return self._result(pa.Table.from_batches(found, reader.schema))
+
+    def _query(self, table: str) -> str:
+        names = [f"k{place}" for place in range(len(self._keys))]
+        keys = [
+            f"CAST({identifier(key)} AS {kind}) AS {name}"
+            for key, kind, name in zip(self._keys, self._types, names, strict=True)
+        ]
+        values = [f"{sql} AS {name}" for sql, name in self._values.items()]
+        # A filter is a factor 0 or 1, computed on every row like the value: whether a row's arithmetic fails
+        # does not depend on the filter.
+        wheres = [
+            f"CAST(coalesce({wrapped(where)}, false) AS TINYINT) AS {name}" for where, name in self._where_of.items()
+        ]
+        masks = [f"{sql} AS m{place}" for place, sql in enumerate(self._masks)]
+        rows = f"SELECT {', '.join([*keys, *values, *wheres, *masks])} FROM {table}"
+        sums = [self._sum(feature, place) for place, feature in enumerate(self._features)]
+        chosen = [f"max({self._where_of[where]}) = 1 AS s{place}" for place, where in enumerate(self._selections)]
+        flags = [f"bit_or(m{place}) AS m{place}" for place in range(len(self._masks))]
+        whole = " AND ".join(f"{name} IS NOT NULL" for name in names)
+        listed = ", ".join(names)
+        inner = ", ".join([listed, "count(*) AS n", f"{whole} AS whole", *sums, *chosen, *flags])
+        outer = ", ".join([listed, "n", "whole", *self._outputs(), *(f"s{p}" for p in range(len(chosen)))])
+        outer += "".join(f", m{place}" for place in range(len(flags)))
+        return f"SELECT {outer} FROM (SELECT {inner} FROM ({rows}) GROUP BY {listed}) ORDER BY {listed}"
+
+    def _sum(self, feature: Feature, place: int) -> str:
+        value, where = self._value_of[place], self._where_of[feature.where]
+        if feature.contributors:
+            return f"CAST(max(CASE WHEN {value} <> 0 THEN {where} ELSE 0 END) AS BIGINT) AS f{place}"
+        return f"sum({value} * {where}) AS f{place}"
+
+    def _outputs(self) -> list[str]:
+        outputs = []
+        for place, feature in enumerate(self._features):
+            if feature.wide(self._rows_per_key):
+                outputs.append(f"CAST(f{place} & CAST('{_LOW}' AS HUGEINT) AS UBIGINT) AS f{place}")
+                outputs.append(f"CAST(f{place} >> 64 AS BIGINT) AS h{place}")
+            else:
+                # Too many rows a key could leave 64 bits; that is found below, by the count.
+                outputs.append(f"coalesce(TRY_CAST(f{place} AS BIGINT), 0) AS f{place}")
+        return outputs
+
+    def _judge(self, flags: int, most: int) -> None:
+        for place, check in enumerate(self._checks):
+            if flags >> place & 1:
+                raise check.error()
+        if most > self._rows_per_key:
+            raise UsageError(
+                f"some key has more than {self._rows_per_key} rows, the public cap",
+                code="rows_per_key_exceeded",
+                remedy="raise the cap: dataset edit … --max-rows-per-key N; or remove duplicates",
+            )
+
+    def _result(self, table: pa.Table) -> LocalFeatures:
+        columns: list[npt.NDArray[np.int64] | npt.NDArray[np.uint64]] = []
+        for place, feature in enumerate(self._features):
+            low = table.column(f"f{place}").to_numpy()
+            if feature.wide(self._rows_per_key):
+                high = table.column(f"h{place}").to_numpy().view(np.uint64)
+                columns.append(np.stack([low.astype(np.uint64, copy=False), high], axis=1))
+            else:
+                columns.append(low.astype(np.int64, copy=False))
+        keys = table.select([f"k{place}" for place in range(len(self._keys))]).rename_columns(list(self._keys))
+        chosen = tuple(table.column(f"s{place}").to_numpy().astype(np.bool_) for place in range(len(self._selections)))
+        return LocalFeatures(keys, tuple(columns), chosen)
