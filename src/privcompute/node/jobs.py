@@ -399,7 +399,7 @@ async def _manual_consent(node: NodeContext, peer: str, plan: Plan, digest: str)
 
     if node.store.requests.approved(peer, digest):
         return
-    body = payload.plan_to_json(plan, node.calibration)
+    body = payload.plan_to_json(plan, node)
     request = await asyncio.to_thread(node.store.requests.submit, peer, digest, plan.sql, body)
     refused = request.state == "refused"
     raise ConsentNeeded(
