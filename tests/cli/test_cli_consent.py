@@ -26,9 +26,15 @@ PLAN = {
     "minimum": 10,
     "plan_digest": "d" * 64,
     "sides": [
-        {"party": "hospital", "dataset": "patients", "keys": ["id"], "distinct_keys": 20000, "uses": [["age", "filter"]]}
+        {
+            "party": "hospital",
+            "dataset": "patients",
+            "keys": ["id"],
+            "distinct_keys": 20000,
+            "uses": [["age", "filter"]],
+        }
     ],
-    "disclosure": {"hospital": [{"what": "matches", "why": "reveal", "size": "20000 bits"}], "insurer": []},
+    "disclosure": {"hospital": [{"what": "matches", "why": "reveal", "size": 20000}], "insurer": []},
     "cost": {"bytes_sent": 1234567, "bytes_received": 999, "rounds": 9, "seconds": 1.25},
     "limits": {"memory_mib": 1024, "message_mib": 1024, "step_seconds": 120.0, "run_seconds": 3600.0},
 }
@@ -111,7 +117,14 @@ def test_releases_are_listed_and_shown(desk: Desk) -> None:
     shown = desk.json("releases", "show", identifier)
     assert {key: shown[key] for key in RELEASE} == RELEASE
     text = desk.run("releases", "show", identifier).stdout
-    for part in ("9007199254740993", "NULL", "2 of the cells are not shown", "mean 1e-09", "insurer learned:", "20.0 MB"):
+    for part in (
+        "9007199254740993",
+        "NULL",
+        "2 of the cells are not shown",
+        "mean 1e-09",
+        "insurer learned:",
+        "20.0 MB",
+    ):
         assert part in text
     assert desk.json("releases", "show", "r0", status=2)["error"]["code"] == "no_release"
 

@@ -101,19 +101,16 @@ def add(name: str, source: str, keys: tuple[str, ...], credentials_file: Path | 
 
 @dataset.command("edit")
 @click.argument("name")
-@click.option("--refresh", is_flag=True, help="Read a source anew whose content has changed.")
+@click.option(
+    "--refresh", is_flag=True, help="Read the source anew and change no rule, as `edit` without options does."
+)
 @click.option("--with-all", is_flag=True, help="Every paired peer may ask.")
 @_rules
 def edit(name: str, refresh: bool, with_all: bool, **options: Any) -> None:
-    """Change a dataset's rules, or read its changed source anew. --allow and --range replace those that they name."""
+    """Change a dataset's rules, and read its source anew. --allow and --range replace those that they name."""
     from privcompute.cli.consent import open_store
-    from privcompute.errors import UsageError
     from privcompute.node import datasets
 
-    if not (refresh or with_all or any(options.values())):
-        raise UsageError(
-            "nothing to change", code="nothing_to_change", remedy="name what to change, or --refresh; see --help"
-        )
     _, config = _home()
 
     def change(declaration: Declaration) -> Declaration:

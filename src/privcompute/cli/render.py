@@ -49,7 +49,7 @@ def learned_lines(learned: Mapping[str, Sequence[Mapping[str, Any]]], verb: str)
     for party, facts in learned.items():
         lines.append(f"{party} {verb}" + (":" if facts else " nothing"))
         for fact in facts:
-            size = f" [{fact['size']}]" if fact.get("size") else ""
+            size = f" [{fact['size']} bits]" if fact.get("size") is not None else ""
             lines.append(f"  - {fact['what']}{size}" + (f": {fact['why']}" if fact["why"] else ""))
     return lines
 

@@ -100,7 +100,7 @@ class _Answers:
             await jobs.answer(self.context, peer, session_id, channel)
         except PrivcomputeError as error:
             LOG.warning("session %s of %s ended: %s (%s)", session_id.hex()[:8], peer, error.code, error.message)
-            await channel.abort(error)
+            self.context.store.audit.append("ended", peer=peer, code=error.code, stage=error.stage)
         except Exception as error:
             # The peer learns that it failed and nothing else; the text of a strange error may hold data.
             LOG.exception("session %s of %s failed", session_id.hex()[:8], peer)

@@ -36,7 +36,7 @@ async def perform(context: NodeContext, call: dict[str, Any], consent: Consent, 
             )
 
     async def agree(plan: Plan) -> bool:
-        answer = consent(payload.plan_to_json(plan, context.calibration))
+        answer = consent(payload.plan_to_json(plan, context))
         return bool(await answer) if inspect.isawaitable(answer) else bool(answer)
 
     def observe(progress: Progress) -> None:
@@ -53,5 +53,8 @@ async def perform(context: NodeContext, call: dict[str, Any], consent: Consent, 
         context, sql, reveal=reveal, to=receivers, consent=agree, progress=observe, explain_only=op == "explain"
     )
     if op == "explain":
-        return payload.plan_to_json(outcome.plan, context.calibration)
-    return payload.outcome_to_json(outcome)
+        return payload.plan_to_json(outcome.plan, context)
+    body = payload.outcome_to_json(outcome)
+    if outcome.finished is not None:
+        body["release"] = context.store.releases.add(context.name, outcome.plan.sql, outcome.plan_digest, body)
+    return body

@@ -22,12 +22,12 @@ class Fact:
     Attributes:
         what: The value or size.
         why: What it is needed for.
-        size: How much it is, in words; may be empty.
+        size: How much it is, in bits, where that is known.
     """
 
     what: str
     why: str
-    size: str = ""
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +175,5 @@ class QueryRelease(Release[Rows]):
 
 def _facts(body: Mapping[str, Any]) -> dict[str, tuple[Fact, ...]]:
     return {
-        party: tuple(Fact(one["what"], one["why"], str(one.get("size") or "")) for one in known)
-        for party, known in body.items()
+        party: tuple(Fact(one["what"], one["why"], one.get("size")) for one in known) for party, known in body.items()
     }

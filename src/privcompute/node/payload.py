@@ -1,0 +1,91 @@
+"""A plan and an outcome as JSON: what the socket carries, what `--json` prints, what a home keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from privcompute.node.values import to_json, upwards
+
+if TYPE_CHECKING:
+    from privcompute.node.context import NodeContext
+    from privcompute.node.jobs import Outcome
+    from privcompute.query import Plan
+    from privcompute.query.disclosure import Learned
+
+
+def plan_to_json(plan: Plan, node: NodeContext) -> dict[str, Any]:
+    """The plan for people and programs: question, sides, disclosure, cost for this node, and this node's limits."""
+    return {
+        "sql": plan.sql,
+        "asker": plan.asker,
+        "receivers": list(plan.receivers),
+        "reveal": plan.reveal,
+        "minimum": plan.minimum,
+        "plan_digest": plan.digest(),
+        "sides": [
+            {
+                "party": side.party,
+                "dataset": side.dataset,
+                "version": side.version,
+                "keys": list(side.keys),
+                "distinct_keys": side.distinct_keys,
+                "rows_per_key": side.rows_per_key,
+                "uses": [list(use) for use in side.uses],
+            }
+            for side in plan.sides
+        ],
+        "outputs": [{"name": one.name, "type": one.expression.type} for one in plan.outputs],
+        "openings": [
+            {
+                "name": one.name,
+                "phase": one.phase,
+                "what": one.what,
+                "bound": to_json(one.bound),
+                "receivers": list(one.receivers),
+            }
+            for one in plan.openings
+        ],
+        "disclosure": learned_to_json(plan.disclosure.parties),
+        "cost": cost_to_json(plan, node),
+        "limits": asdict(node.config.limits),
+    }
+
+
+def learned_to_json(parties: Iterable[tuple[str, Sequence[Learned]]]) -> dict[str, list[dict[str, Any]]]:
+    """By party, what it learns and why."""
+    return {
+        party: [
+            {"what": one.what, "why": one.why, "item": one.item, "name": one.name, "size": one.size} for one in learned
+        ]
+        for party, learned in parties
+    }
+
+
+def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
+    """The outcome of a run at this party; without rows if it is no receiver."""
+    plan, finished = outcome.plan, outcome.finished
+    return {
+        "sql": plan.sql,
+        "asker": plan.asker,
+        "status": outcome.status,
+        "columns": list(finished.columns) if finished else [],
+        "types": list(finished.types) if finished else [],
+        "rows": [[to_json(value) for value in row] for row in finished.rows] if finished else [],
+        "suppressed_cells": finished.suppressed_cells if finished else 0,
+        "error_bound": _bounds(finished.error_bound) if finished else {},
+        "learned": learned_to_json(outcome.learned.items()),
+        "rounds": outcome.rounds,
+        "bytes_sent": outcome.bytes_sent,
+        "bytes_received": outcome.bytes_received,
+        "seconds": round(outcome.seconds, 6),
+        "reveal": plan.reveal,
+        "receivers": list(plan.receivers),
+        "plan_digest": outcome.plan_digest,
+    }
+
+
+def _bounds(bounds: Mapping[str, Any]) -> dict[str, Any]:
+    """By column, the worst absolute error, never rounded down; None where no finite bound holds."""
+    return {name: None if bound is None else to_json(upwards(bound)) for name, bound in bounds.items()}
