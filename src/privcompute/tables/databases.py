@@ -34,10 +34,10 @@ class Database(Source):
 
     @abstractmethod
     def _selected(self, columns: tuple[Column, ...]) -> str:
-        """The query, in the database's own SQL, whose result has these columns in this order."""
+        """The query, in the database's own SQL, whose result has these columns in this order, named c0, c1, …"""
 
     @abstractmethod
-    def _batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    def _batches(self, columns: tuple[Column, ...], reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         """The batches of `_selected`, checked."""
 
     @contextmanager
@@ -46,12 +46,11 @@ class Database(Source):
             cursor.execute(self._selected(columns))
             reader = cursor.fetch_record_batch()
             failure: list[UsageError] = []
-            stream = _guarded(reader.schema, lambda: self._batches(reader), self._unreadable, failure)
+            stream = _guarded(reader.schema, lambda: self._batches(columns, reader), self._unreadable, failure)
             duck = engine.connect(limits=limits)
             duck.register("arrived", stream)
             select = ", ".join(
-                f"CAST({identifier(there)} AS {column.type}) AS {identifier(column.name)}"
-                for column, there in zip(columns, reader.schema.names, strict=True)
+                f"CAST(c{place} AS {column.type}) AS {identifier(column.name)}" for place, column in enumerate(columns)
             )
             try:
                 with view(duck, f"SELECT {select} FROM arrived", again=False) as opened:
@@ -64,9 +63,9 @@ class Database(Source):
 
     def _unreadable(self) -> UsageError:
         return UsageError(
-            f"{self.place} could not be read to its end, or a column holds values of another type than it declares",
+            f"{self.place} could not be read to its end, or a column holds values that its type does not admit here",
             code="unreadable",
-            remedy="check that the database is there and that each column holds one type only",
+            remedy="check that the database is there; that each column holds one type, and no infinite dates",
         )
 
     @contextmanager

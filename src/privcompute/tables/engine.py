@@ -130,8 +130,8 @@ _NAMED: tuple[tuple[type[Exception], str, str, str], ...] = (
     (
         duckdb.ConversionException,
         "conversion_failed",
-        "meets a value that cannot be converted",
-        "use TRY_CAST in the expression, or correct the column",
+        "meets a value that is not of the type it is read as",
+        "correct the column, or use TRY_CAST in the expression",
     ),
     (
         duckdb.PermissionException,

@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import duckdb
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PIECE = 1 << 20
+_DELIMITERS = ",;\t|"
 _AS_TEXT = ("ENUM", "UUID")
 """Types that are read as text: what they hold are words, and an ENUM's type would list them."""
 
@@ -39,7 +40,7 @@ def existing(path: Path) -> Path:
         raise UsageError(
             f"there is no file {path}",
             code="no_such_file",
-            remedy="check the path; it is relative to the home's parent",
+            remedy="check the path",
         )
     if not path.is_file() or not os.access(path, os.R_OK):
         raise UsageError(f"{path} is not a file that this user may read", code="unreadable")
@@ -63,6 +64,9 @@ def columns_from(described: Iterable[Sequence[str]], never_null: frozenset[str] 
 class _File(Source):
     """A single file."""
 
+    _format: ClassVar[str]
+    _remedy: ClassVar[str]
+
     def __init__(self, path: Path) -> None:
         self._path = existing(path)
         self.place = str(path)
@@ -71,9 +75,20 @@ class _File(Source):
     def schema(self) -> tuple[Column, ...]:
         """The columns, read once."""
         if self._columns is None:
-            with named_errors(self.place):
+            if not self._path.stat().st_size:
+                raise self._unreadable("it is empty")
+            try:
                 self._columns = self._described()
+            except duckdb.Error:
+                raise self._unreadable() from None
         return self._columns
+
+    def _unreadable(self, reason: str = "") -> UsageError:
+        return UsageError(
+            f"{self.place} is not a regular {self._format} file" + (f": {reason}" if reason else ""),
+            code="unreadable",
+            remedy=self._remedy,
+        )
 
     @abstractmethod
     def _described(self) -> tuple[Column, ...]:
@@ -90,6 +105,9 @@ class _File(Source):
 
 class ParquetFile(_File):
     """A Parquet file."""
+
+    _format = "Parquet"
+    _remedy = "check that the file is whole"
 
     @property
     def _table(self) -> str:
@@ -114,6 +132,9 @@ class CsvFile(_File):
         keys: the key columns, which are text.
     """
 
+    _format = "CSV"
+    _remedy = "it needs a line of names and in every line as many fields, in UTF-8"
+
     def __init__(self, path: Path, keys: Sequence[str] = ()) -> None:
         super().__init__(path)
         self._keys = tuple(keys)
@@ -124,15 +145,11 @@ class CsvFile(_File):
 
     def _described(self) -> tuple[Column, ...]:
         with engine.connect(read=[self._path]) as connection:
-            try:
-                names = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {self._table}").fetchall()]
-                types = csv_types.infer(connection, self._table, names, self._keys)
-            except (duckdb.InvalidInputException, duckdb.ConversionException):
-                raise UsageError(
-                    f"{self.place} is not a regular CSV file in UTF-8",
-                    code="unreadable",
-                    remedy="every line needs the fields that the first line names",
-                ) from None
+            names = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {self._table}").fetchall()]
+            if len(names) == 1 and any(sign in names[0] for sign in _DELIMITERS):
+                # DuckDB takes lines of unequal length for a single column.
+                raise self._unreadable("its lines have different numbers of fields")
+            types = csv_types.infer(connection, self._table, names, self._keys)
         return columns_from(zip(names, types, strict=True))
 
     @contextmanager
@@ -164,7 +181,14 @@ class DuckdbTable(Source):
         if self._found is None:
             with named_errors(self.place), engine.connect(attach=self._path) as connection:
                 table = self._pick(connection)
-                described = connection.execute(f"DESCRIBE {table}").fetchall()
+                try:
+                    described = connection.execute(f"DESCRIBE {table}").fetchall()
+                except duckdb.PermissionException:
+                    raise UsageError(
+                        f"{self.place} is a view that reads other files",
+                        code="not_allowed",
+                        remedy="store its result as a table",
+                    ) from None
                 self._found = table, columns_from(described, frozenset(row[0] for row in described if row[2] == "NO"))
         return self._found
 

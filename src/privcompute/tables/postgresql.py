@@ -196,13 +196,27 @@ class PostgresTable(Database):
     def _selected(self, columns: tuple[Column, ...]) -> str:
         table, _, declared = self._opened()
         listed = ", ".join(
-            f"{identifier(column.name)}{'' if declared[column.name] in _PLAIN else '::text'} AS c{place}"
+            f"{_spelled(identifier(column.name), declared[column.name])} AS c{place}"
             for place, column in enumerate(columns)
         )
         return f"SELECT {listed} FROM {table}"
 
-    def _batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    def _batches(self, columns: tuple[Column, ...], reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         yield from reader
+
+
+def _spelled(x: str, declared: str) -> str:
+    """PostgreSQL's SQL for a column's values in a form that Arrow carries without loss."""
+    text = _bare(declared)
+    if text == "date" or text.startswith("timestamp"):
+        # Infinite dates have no Arrow form and would arrive as wrong ones: let the server fail on them.
+        return f"CASE WHEN isfinite({x}) THEN {x} ELSE ('not finite: ' || {x})::{text} END"
+    return x if text in _PLAIN else f"{x}::text"
+
+
+def _bare(text: str) -> str:
+    """A type's name without the precision of a timestamp."""
+    return re.sub(r"^timestamp\(\d\)", "timestamp", text)
 
 
 def _duck_type(text: str) -> str:
@@ -211,4 +225,4 @@ def _duck_type(text: str) -> str:
     if numeric:
         width, scale = int(numeric[1]), int(numeric[2])
         return f"DECIMAL({width},{scale})" if scale <= width <= _MAX_DIGITS else "VARCHAR"
-    return _PLAIN.get(text.split("(")[0] if text.startswith("timestamp") else text, "VARCHAR")
+    return _PLAIN.get(_bare(text), "VARCHAR")

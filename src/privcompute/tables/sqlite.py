@@ -100,12 +100,21 @@ class SqliteTable(Database):
         return "DOUBLE" if types and types <= {"integer", "real"} else "VARCHAR"
 
     def _selected(self, columns: tuple[Column, ...]) -> str:
+        empty = "''"
         # The driver takes a column's type from the first rows, NULLs or not: a row of ours comes first and settles it.
-        first = ", ".join(_SAMPLE.get(column.type, "''") for column in columns)
+        first = ", ".join(f"{_SAMPLE.get(column.type, empty)} AS c{place}" for place, column in enumerate(columns))
         rest = ", ".join(f"{_checked(column)} AS c{place}" for place, column in enumerate(columns))
         return f"SELECT {first} UNION ALL SELECT {rest} FROM {identifier(self._opened()[0])}"
 
-    def _batches(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    def _batches(self, columns: tuple[Column, ...], reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        for column, arrived in zip(columns, reader.schema, strict=True):
+            # A value of another type among the first rows widens the whole column; a later one breaks the stream.
+            if str(arrived.type) != _ARROW.get(column.type, "string"):
+                raise UsageError(
+                    f"column {column.name!r} of {self.place} holds values that are not of its type {column.type}",
+                    code="unreadable",
+                    remedy="correct the values, or declare the column's type",
+                )
         skip = 1
         for batch in reader:
             yield batch.slice(skip)
@@ -113,6 +122,7 @@ class SqliteTable(Database):
 
 
 _SAMPLE = {"BIGINT": "0", "BOOLEAN": "0", "DOUBLE": "0.0"}
+_ARROW = {"BIGINT": "int64", "BOOLEAN": "int64", "DOUBLE": "double"}
 
 
 def _declared(text: str) -> str | None:
