@@ -1,0 +1,344 @@
+"""SQL text to a statement of the supported shape: two tables, their join keys, conditions, items.
+
+PostgreSQL's syntax through sqlglot. Nothing is dropped silently: every part of the syntax tree that this module does
+not read is refused, with the text marked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+from sqlglot.tokens import Token, TokenType  # type: ignore[attr-defined]  # its public home in every version
+
+from privcompute.errors import UsageError
+from privcompute.query.refuse import Refuser, Span
+from privcompute.tables.catalogue import DatasetEntry
+
+MAX_SQL = 20_000
+MAX_ITEMS = 200
+FORM = "SELECT … FROM party.dataset a JOIN party.dataset b ON a.key = b.key [WHERE …]"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the FROM clause.
+
+    Attributes:
+        entry: The public catalogue entry.
+        names: The spellings, in lower case, that columns may be qualified with.
+    """
+
+    entry: DatasetEntry
+    names: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One output: its expression, its column name and where it stands."""
+
+    expression: exp.Expression
+    name: str
+    span: Span
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A query of the supported shape.
+
+    Attributes:
+        canonical: The statement as sqlglot writes it again.
+        tables: The two tables; side 0 is the one after FROM.
+        keys: The pairs of joined key columns, in the order of side 0's catalogue entry.
+        conditions: The conjuncts of WHERE.
+        items: The outputs.
+    """
+
+    canonical: str
+    tables: tuple[Table, Table]
+    keys: tuple[tuple[str, str], ...]
+    conditions: tuple[exp.Expression, ...]
+    items: tuple[Item, ...]
+
+
+def part(node: exp.Expression, name: str) -> object:
+    """An argument of a syntax node, under the name of any sqlglot version (`from`, `from_`)."""
+    return node.args.get(name) or node.args.get(f"{name}_")
+
+
+class Source:
+    """One SQL text: its tokens, its syntax tree and the place of each node.
+
+    Raises:
+        UsageError: `unsupported_sql` if it does not parse, or is not one statement.
+    """
+
+    def __init__(self, sql: str) -> None:
+        self.refuse = Refuser(sql)
+        self.sql = sql
+        if len(sql) > MAX_SQL:
+            raise UsageError(f"the query is longer than {MAX_SQL} characters", code="unsupported_sql", stage="plan")
+        try:
+            self.tokens: list[Token] = sqlglot.tokenize(sql, read="postgres")
+            trees = [tree for tree in sqlglot.parse(sql, read="postgres") if tree is not None]
+        except SqlglotError as error:
+            self._syntax(error)
+        except RecursionError:
+            raise UsageError("the query is nested too deeply", code="unsupported_sql", stage="plan") from None
+        if len(trees) != 1:
+            span = Span(0, 1) if not trees else self._second_statement()
+            self.refuse.unsupported("exactly one statement is expected", span, f"write {FORM}")
+        self.tree: exp.Expression = trees[0]  # type: ignore[assignment]  # sqlglot's stubs widen the result
+
+    def _syntax(self, error: SqlglotError) -> None:
+        found = getattr(error, "errors", None) or [{}]
+        line, col, word = found[0].get("line"), found[0].get("col"), found[0].get("highlight") or ""
+        start = 0
+        if isinstance(line, int) and isinstance(col, int):
+            lines = self.sql.split("\n")
+            # sqlglot's column is that of the token's last character, counted from 1.
+            start = sum(len(text) + 1 for text in lines[: line - 1]) + max(0, col - len(word))
+        self.refuse.unsupported(
+            "this is not SQL that can be read here", Span(start, start + len(word)), f"write {FORM}"
+        )
+
+    def _second_statement(self) -> Span:
+        ends = [t for t in self.tokens if t.token_type == TokenType.SEMICOLON]
+        return Span(ends[0].start, len(self.sql)) if ends else Span(0, len(self.sql))
+
+    def span(self, node: exp.Expression | None) -> Span:
+        """Where a node stands: the hull of its tokens, with its brackets closed."""
+        if node is None:
+            return Span(0, len(self.sql))
+        metas = [n.meta for n in node.walk() if "start" in n.meta]
+        if not metas:
+            parent = node.parent
+            return self.span(parent) if isinstance(parent, exp.Expression) else Span(0, len(self.sql))
+        start, end = min(m["start"] for m in metas), max(m["end"] for m in metas) + 1
+        if isinstance(node, exp.Case):
+            start = self._keyword_before(start, TokenType.CASE)
+        return Span(start, self._closed(start, end, isinstance(node, exp.Case)))
+
+    def _keyword_before(self, start: int, kind: TokenType) -> int:
+        before = [t.start for t in self.tokens if t.start < start and t.token_type == kind]
+        return before[-1] if before else start
+
+    def _closed(self, start: int, end: int, case: bool) -> int:
+        depth = 0
+        waiting = case
+        for token in self.tokens:
+            if token.start < start:
+                continue
+            if token.start >= end and depth <= 0 and not waiting:
+                break
+            opening = token.token_type == TokenType.L_PAREN
+            depth += opening - (token.token_type == TokenType.R_PAREN)
+            if waiting and token.start >= end and depth <= 0 and token.token_type == TokenType.END:
+                waiting = False
+            end = max(end, token.end + 1) if depth >= 0 else end
+        return end
+
+    def word(self, node: exp.Expression) -> str:
+        """The function's name as written, in upper case."""
+        if "start" in node.meta:
+            return self.sql[node.meta["start"] : node.meta["end"] + 1].upper()
+        return type(node).__name__.upper()
+
+    def only(self, node: exp.Expression, *allowed: str) -> None:
+        """Refuse if the node has any argument that the caller does not read."""
+        extra = [k for k, v in node.args.items() if v and k.rstrip("_") not in allowed]
+        if extra:
+            what = extra[0].rstrip("_").replace("_", " ").upper()
+            found = node.args[extra[0]]
+            place = next(
+                (n for n in (found if isinstance(found, list) else [found]) if isinstance(n, exp.Expression)), node
+            )
+            self.refuse.unsupported(f"{what} is not supported here", self.span(place), f"write {FORM}")
+
+
+_LATER = {
+    "group": ("GROUP BY", "ask for one group at a time with WHERE"),
+    "having": ("HAVING", "leave it out; one cell is returned"),
+    "order": ("ORDER BY", "leave it out; one cell is returned"),
+    "limit": ("LIMIT", "leave it out; one cell is returned"),
+}
+
+
+def read(sql: str, entries: Mapping[str, DatasetEntry]) -> tuple[Source, Statement]:
+    """Read a query of the supported shape.
+
+    Args:
+        sql: The text.
+        entries: The known datasets by "party.dataset".
+
+    Raises:
+        UsageError: `unsupported_sql`, `not_yet`, `unknown_dataset` or `key_types`, with the text marked.
+    """
+    source = Source(sql)
+    tree = source.tree
+    refuse = source.refuse
+    if isinstance(tree, exp.SetOperation):
+        refuse.not_yet("a union of several parties' datasets", source.span(tree), f"ask over a join: {FORM}")
+    if not isinstance(tree, exp.Select):
+        refuse.unsupported("only SELECT is supported", source.span(tree), f"write {FORM}")
+    for name, (what, remedy) in _LATER.items():
+        node = part(tree, name)
+        if isinstance(node, exp.Expression):
+            refuse.not_yet(what, source.span(node), remedy)
+    source.only(tree, "expressions", "from", "joins", "where")
+    tables, join = _tables(source, tree, entries)
+    keys = _keys(source, join, tables)
+    where = part(tree, "where")
+    conditions = tuple(conjuncts(where.this)) if isinstance(where, exp.Where) else ()
+    return source, Statement(
+        tree.sql(dialect="postgres", comments=False), tables, keys, conditions, _items(source, tree)
+    )
+
+
+def conjuncts(node: exp.Expression) -> Iterator[exp.Expression]:
+    """The parts of an AND, brackets removed."""
+    if isinstance(node, exp.Paren):
+        yield from conjuncts(node.this)
+    elif isinstance(node, exp.And):
+        yield from conjuncts(node.this)
+        yield from conjuncts(node.expression)
+    else:
+        yield node
+
+
+def _tables(
+    source: Source, tree: exp.Select, entries: Mapping[str, DatasetEntry]
+) -> tuple[tuple[Table, Table], exp.Join]:
+    start, joins = part(tree, "from"), tree.args.get("joins") or []
+    if not isinstance(start, exp.From):
+        source.refuse.unsupported("FROM is missing", source.span(tree), f"write {FORM}")
+    if len(joins) != 1:
+        where = source.span(joins[1]) if joins else source.span(start)
+        what = "one join of two tables is supported" if joins else "a join of two parties' tables is expected"
+        source.refuse.unsupported(what, where, f"write {FORM}")
+    join = joins[0]
+    if (
+        join.args.get("side")
+        or join.args.get("method")
+        or str(join.args.get("kind") or "").upper() not in ("", "INNER")
+    ):
+        source.refuse.unsupported("only an inner join is supported", source.span(join), f"write {FORM}")
+    if not join.args.get("on") and not join.args.get("using"):
+        source.refuse.unsupported("the join names no keys", source.span(join), "write JOIN … ON a.key = b.key")
+    source.only(join, "this", "on", "using", "kind")
+    first, second = _table(source, start.this, entries), _table(source, join.this, entries)
+    if first.entry.party == second.entry.party:
+        remedy = f"join with a dataset of another party; {first.entry.party} can compute this alone"
+        source.refuse.unsupported("both tables belong to one party", source.span(join.this), remedy)
+    shared = first.names & second.names
+    unique = (Table(first.entry, first.names - shared), Table(second.entry, second.names - shared))
+    if not unique[0].names or not unique[1].names:
+        source.refuse.unsupported("both tables have the same alias", source.span(join.this), "give each its own alias")
+    return unique, join
+
+
+def _table(source: Source, node: object, entries: Mapping[str, DatasetEntry]) -> Table:
+    if not isinstance(node, exp.Table) or not isinstance(node.this, exp.Identifier):
+        place = node if isinstance(node, exp.Expression) else None
+        source.refuse.unsupported("a table is expected here", source.span(place), f"write {FORM}")
+    source.only(node, "this", "db", "alias")
+    if not node.db:
+        source.refuse.unsupported("a table is named party.dataset", source.span(node), f"write {FORM}")
+    wanted = f"{node.db}.{node.name}"
+    entry = entries.get(wanted)
+    if entry is None:
+        alike = [e for name, e in entries.items() if name.casefold() == wanted.casefold()]
+        if len(alike) != 1:
+            known = ", ".join(sorted(entries)) or "none"
+            raise source.refuse.error(
+                "unknown_dataset", f"there is no dataset {wanted}", source.span(node), f"known datasets: {known}"
+            )
+        entry = alike[0]
+    alias = node.args.get("alias")
+    if isinstance(alias, exp.TableAlias):
+        source.only(alias, "this")
+        return Table(entry, frozenset({alias.name.casefold()}))
+    return Table(entry, frozenset({entry.name.casefold(), f"{entry.party}.{entry.name}".casefold()}))
+
+
+def resolve(source: Source, node: exp.Column, tables: tuple[Table, Table]) -> tuple[int, str]:
+    """Side and column name (as the catalogue spells it) of a column reference.
+
+    Raises:
+        UsageError: `unknown_column`, or `unsupported_sql` if it is ambiguous.
+    """
+    qualifier = ".".join(p for p in (node.catalog, node.db, node.table) if p).casefold()
+    found = [
+        (side, column.name)
+        for side, table in enumerate(tables)
+        if (not qualifier or qualifier in table.names) and (column := table.entry.column(node.name)) is not None
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        source.refuse.unsupported(
+            "both tables have this column", source.span(node), "qualify it with the table's alias"
+        )
+    aliases = ", ".join(min(t.names, key=len) for t in tables)
+    remedy = f"the tables' names here are {aliases}; `privcompute explain` and `dataset list` show their columns"
+    raise source.refuse.error("unknown_column", "there is no such column", source.span(node), remedy)
+
+
+def _keys(source: Source, join: exp.Join, tables: tuple[Table, Table]) -> tuple[tuple[str, str], ...]:
+    found: dict[str, str] = {}
+    using = join.args.get("using")
+    for name in using or []:
+        columns = [t.entry.column(name.name) for t in tables]
+        if columns[0] is None or columns[1] is None:
+            raise source.refuse.error("unknown_column", "both tables need this column", source.span(name), "use ON")
+        found[columns[0].name] = columns[1].name
+    on = join.args.get("on")
+    for condition in conjuncts(on) if isinstance(on, exp.Expression) else ():
+        pair = _equality(source, condition, tables)
+        if pair[0] in found or pair[1] in found.values():
+            source.refuse.unsupported("a key is joined twice", source.span(condition), "name each key column once")
+        found[pair[0]] = pair[1]
+    first, second = tables[0].entry, tables[1].entry
+    if set(found) != set(first.keys) or set(found.values()) != set(second.keys):
+        keys = " and ".join(f"{e.party}.{e.name} ({', '.join(e.keys)})" for e in (first, second))
+        remedy = f"the keys are {keys}: join on all of them and on nothing else"
+        source.refuse.unsupported("the join is not on the datasets' keys", source.span(join), remedy)
+    types = [dict(zip(e.keys, e.key_types, strict=True)) for e in (first, second)]
+    for a, b in found.items():
+        if types[0][a] != types[1][b]:
+            raise source.refuse.error(
+                "key_types",
+                f"key {a} is {types[0][a]} at {first.party} and {b} is {types[1][b]} at {second.party}",
+                source.span(join),
+                "give both key columns the same type at their sources; a number and a text never match",
+            )
+    return tuple((a, found[a]) for a in first.keys)
+
+
+def _equality(source: Source, node: exp.Expression, tables: tuple[Table, Table]) -> tuple[str, str]:
+    if isinstance(node, exp.EQ) and isinstance(node.left, exp.Column) and isinstance(node.right, exp.Column):
+        (a, x), (b, y) = resolve(source, node.left, tables), resolve(source, node.right, tables)
+        if a != b:
+            return (x, y) if a == 0 else (y, x)
+    remedy = "write ON a.key = b.key [AND …]; conditions of one table go to WHERE"
+    return source.refuse.unsupported("a join condition is an equality of two keys", source.span(node), remedy)
+
+
+def _items(source: Source, tree: exp.Select) -> tuple[Item, ...]:
+    items: list[Item] = []
+    taken: set[str] = set()
+    if len(tree.expressions) > MAX_ITEMS:
+        source.refuse.unsupported(f"more than {MAX_ITEMS} outputs", source.span(tree), "ask in several queries")
+    for node in tree.expressions:
+        inner = node.this if isinstance(node, exp.Alias) else node
+        span = source.span(inner)
+        name = node.alias if isinstance(node, exp.Alias) else " ".join(source.sql[span.start : span.end].split())
+        unique, n = name, 1
+        while unique.casefold() in taken:
+            unique, n = f"{name}_{n}", n + 1
+        taken.add(unique.casefold())
+        items.append(Item(inner, unique, span))
+    return tuple(items)

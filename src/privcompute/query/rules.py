@@ -1,0 +1,83 @@
+"""The owners' rules: each node checks the plan against them before anything is sent."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+from privcompute.errors import PrivacyError, UsageError
+from privcompute.query.plan import Plan, Side
+from privcompute.tables.catalogue import DatasetEntry
+
+_WORDS = {
+    "aggregate": "in COUNT, SUM, AVG",
+    "filter": "in WHERE or a CASE condition",
+    "product": "in a product with the other party's column",
+    "group": "in GROUP BY",
+}
+_LEVELS = ("nothing", "size", "matches")
+
+
+def shell(text: str) -> str:
+    """A word as a shell takes it."""
+    return shlex.quote(text)
+
+
+def check_rules(plan: Plan, entries: Mapping[str, DatasetEntry]) -> None:
+    """Check that each owner's rules allow what the plan does.
+
+    Args:
+        plan: The plan.
+        entries: The datasets by "party.dataset".
+
+    Raises:
+        PrivacyError: `not_allowed` or `reveal_not_allowed`, naming rule, column and the smallest change; `too_few`
+            if the plan's minimum is below an owner's.
+        UsageError: `unknown_dataset`.
+    """
+    for side in plan.sides:
+        entry = entries.get(f"{side.party}.{side.dataset}")
+        if entry is None or entry.version != side.version:
+            raise UsageError(
+                f"the plan is not about the known {side.party}.{side.dataset}", code="unknown_dataset", stage="plan"
+            )
+        _check_uses(side, entry)
+        if _LEVELS.index(plan.reveal) > _LEVELS.index(entry.reveal):
+            raise PrivacyError(
+                f"the owner of {side.party}.{side.dataset} lets the join reveal {entry.reveal!r} at most",
+                code="reveal_not_allowed",
+                party=side.party,
+                stage="plan",
+                remedy=f"{side.party} runs `privcompute dataset edit {shell(side.dataset)} --reveal {plan.reveal}`",
+            )
+        if plan.minimum < entry.min_cell:
+            raise PrivacyError(
+                f"the owner of {side.party}.{side.dataset} wants at least {entry.min_cell} contributors",
+                code="too_few",
+                party=side.party,
+                stage="plan",
+            )
+
+
+def _check_uses(side: Side, entry: DatasetEntry) -> None:
+    needed: dict[str, set[str]] = {}
+    for column, use in side.uses:
+        if use not in entry.allow.get(column, frozenset()):
+            needed.setdefault(column, set()).add(use)
+    if not needed:
+        return
+    column = min(needed)
+    allowed = entry.allow.get(column, frozenset())
+    where = " and ".join(_WORDS[use] for use in sorted(needed[column]))
+    rule = f"its rule allows {', '.join(sorted(allowed))}" if allowed else "no rule names it, so it may not be used"
+    options = " ".join(
+        "--allow " + shell(f"{name}={','.join(sorted(entry.allow.get(name, frozenset()) | uses))}")
+        for name, uses in sorted(needed.items())
+    )
+    raise PrivacyError(
+        f"{side.party}.{side.dataset}: column {column} is used {where}; {rule}",
+        code="not_allowed",
+        party=side.party,
+        stage="plan",
+        remedy=f"{side.party} runs `privcompute dataset edit {shell(side.dataset)} {options}`",
+    )
