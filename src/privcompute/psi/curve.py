@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -39,10 +41,16 @@ PIECE: Final = 2048
 """Points a thread takes at a time."""
 
 
+_log = logging.getLogger(__name__)
+
+
 class Engine(Protocol):
     """Batches of curve arithmetic; both methods release the GIL for most of their time."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """For logs and benchmarks."""
+        ...
 
     def elligator2(self, uniform: Points) -> Points:
         """(n, 48) big-endian uniform bytes to (n, 32) x-coordinates on the curve (RFC 9380 6.7.1)."""
@@ -162,12 +170,41 @@ def _spread(
 # -- which engine ------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Chosen:
+    """The map of one engine and the ladder of another."""
+
+    name: str
+    map: Engine
+    ladder: Engine
+
+    def elligator2(self, uniform: Points) -> Points:
+        return self.map.elligator2(uniform)
+
+    def x25519(self, scalar: bytes, points: Points) -> Points:
+        return self.ladder.x25519(scalar, points)
+
+
 @functools.cache
 def engine() -> Engine:
-    """The fastest engine that gives the known answers on this machine; measured once a process (some 20 ms)."""
+    """The fastest engine that gives the known answers on this machine; tried and measured once a process.
+
+    Takes a third of a second; the first time after an installation some five more, while numba compiles. A node calls
+    it when it starts.
+    """
     sodium = SodiumEngine()
     self_test(sodium)
-    return sodium
+    try:
+        # Here, not above: numba takes its time to import and this module is imported for its types alone, too.
+        from privcompute.psi.vector import VectorEngine
+
+        vector = VectorEngine()
+        self_test(vector)
+    except Exception as error:  # whatever keeps numba from working here: the slower engine gives the same answers
+        _log.warning("the vector engine for X25519 does not work on this machine: %s", type(error).__name__)
+        return sodium
+    faster: Engine = vector if rate(vector) > rate(sodium) else sodium
+    return _Chosen(faster.name, vector, faster)
 
 
 _RFC7748 = (  # RFC 7748 section 5.2: scalar, u-coordinate, output
