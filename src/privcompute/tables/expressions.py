@@ -25,9 +25,6 @@ from privcompute.tables.schema import Column, Kind
 MAX_LENGTH = 1 << 16
 """Longest expression, in characters."""
 
-MAX_DEPTH = 200
-"""Deepest nesting: a parse tree deeper than this is no person's question."""
-
 _FUNCTIONS = """
     + - * / // % ** ^ || ~~ !~~ ~~* !~~* & | << >> xor
     abs sign round floor ceil ceiling trunc sqrt cbrt exp ln log log2 log10 pow power mod divide multiply add subtract
@@ -146,7 +143,7 @@ def _parsed(sql: str) -> frozenset[str]:
         tree = {}
     node = _only_node(tree)
     names = set()
-    for item in _walk(node, 0):
+    for item in _walk(node):
         name = _checked(item)
         if name is not None:
             names.add(name)
@@ -170,18 +167,17 @@ def _only_node(tree: dict[str, Any]) -> dict[str, Any]:
     return expression
 
 
-def _walk(item: Any, depth: int) -> Iterator[dict[str, Any]]:
-    """Every object that is an expression, and every object nested in it."""
-    if depth > MAX_DEPTH:
-        raise UsageError("an expression is nested too deeply", code="bad_expression")
-    if isinstance(item, dict):
-        if "class" in item:
-            yield item
-        for value in item.values():
-            yield from _walk(value, depth + 1)
-    elif isinstance(item, list):
-        for value in item:
-            yield from _walk(value, depth + 1)
+def _walk(root: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every expression in a parse tree; no recursion, so its depth costs nothing."""
+    waiting: list[Any] = [root]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if "class" in item:
+                yield item
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
 
 
 def _checked(item: dict[str, Any]) -> str | None:

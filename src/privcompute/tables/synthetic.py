@@ -1,0 +1,197 @@
+"""The demo's two tables: people of one population, some known to a hospital, some to an insurer, some to both.
+
+Everything follows from a public seed: whoever runs the demo gets the same rows. Nobody's data is in it. What is
+planted, so that a question has something to find:
+
+- a smoker's claims are higher by `SMOKER_EXTRA`, and claims grow by `PER_BMI` with each unit of body mass index;
+- older people visit more often; gold plans cost more;
+- some values are NULL, in each table some people have a second row and some rows have no identifier;
+- identifiers are ten digits, some with leading zeros.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from privcompute.errors import UsageError
+from privcompute.randomness import Stream, public_stream
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
+    Bools = npt.NDArray[np.bool_]
+    Column = pa.Array[Any]
+
+ROWS = 20_000
+SEED = b"privcompute demo, 2 tables"
+
+SMOKER_EXTRA = 900.0
+"""Currency units a smoker's claim is higher by, on average."""
+
+PER_BMI = 45.0
+"""Currency units a claim rises by with each unit of body mass index, on average."""
+
+REGIONS = ("Coast", "Delta", "Harbour", "Hills", "North", "Old Town")
+PLANS = ("basic", "plus", "gold")
+
+_SHARED = 0.7
+_SECOND_ROWS = 0.04
+_NO_IDENTIFIER = 0.001
+_NULLS = 0.02
+_DAYS_TO_2015 = 16_436
+
+
+@dataclass(frozen=True)
+class Demo:
+    """The two tables.
+
+    Attributes:
+        patients: hospital.patients: national_id, region, sex, age, bmi, smoker, visits, systolic, admitted.
+        members: insurer.members: national_id, plan, active, claim DECIMAL(10,2), unit_cost DECIMAL(8,2), since.
+    """
+
+    patients: pa.Table
+    members: pa.Table
+
+
+def demo(rows: int = ROWS, seed: bytes = SEED) -> Demo:
+    """Generate both tables.
+
+    Args:
+        rows: rows of each table, at least 100.
+        seed: public.
+
+    Raises:
+        UsageError: `bad_size`.
+    """
+    if rows < 100:
+        raise UsageError("the demo's tables have at least 100 rows", code="bad_size")
+    stream = public_stream(seed, "demo tables")
+    distinct = rows - int(rows * _SECOND_ROWS)
+    shared = int(distinct * _SHARED)
+    people = _people(stream, 2 * distinct - shared)
+    patients = _patients(stream, people, _rows_of(stream, 0, distinct, rows))
+    members = _members(stream, people, _rows_of(stream, distinct - shared, distinct, rows))
+    return Demo(patients, members)
+
+
+def write(tables: Demo, patients: Path, members: Path) -> None:
+    """Write the tables as Parquet files."""
+    pq.write_table(tables.patients, patients)
+    pq.write_table(tables.members, members)
+
+
+@dataclass(frozen=True)
+class _People:
+    """One entry a person: what both tables draw on."""
+
+    identifier: Ints
+    age: Ints
+    bmi: Floats
+    smoker: Bools
+    region: Ints
+
+
+def _uniform(stream: Stream, n: int) -> Floats:
+    """n uniform numbers in [0, 1)."""
+    return (stream.uint64(n) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _normal(stream: Stream, n: int) -> Floats:
+    """n numbers close to standard normal: twelve uniforms less six."""
+    total = np.zeros(n)
+    for _ in range(12):
+        total += _uniform(stream, n)
+    return total - 6.0
+
+
+def _people(stream: Stream, n: int) -> _People:
+    # Steps of a walk through the ten-digit numbers: distinct, and spread over all leading digits.
+    steps = 1 + (_uniform(stream, n) * (10**10 // n - 2)).astype(np.int64)
+    identifier = np.cumsum(steps)[stream.permutation(n)]
+    age = np.clip(np.rint(46 + 21 * _normal(stream, n)), 0, 99).astype(np.int64)
+    bmi = np.clip(25 + 0.03 * (age - 46) + 4 * _normal(stream, n), 14, 49)
+    smoker = _uniform(stream, n) < np.where(age >= 16, 0.24, 0.0)
+    region = (_uniform(stream, n) ** 1.5 * len(REGIONS)).astype(np.int64)
+    return _People(identifier, age, np.rint(bmi * 10) / 10, smoker, region)
+
+
+def _rows_of(stream: Stream, first: int, distinct: int, rows: int) -> Ints:
+    """Which person each row is of: everybody once, some a second time, in random order."""
+    again = (_uniform(stream, rows - distinct) * distinct).astype(np.int64)
+    return (first + np.concatenate([np.arange(distinct), again]))[stream.permutation(rows)]
+
+
+def _with_nulls(stream: Stream, values: Column, share: float = _NULLS) -> Column:
+    mixed: Column = pc.if_else(pa.array(_uniform(stream, len(values)) < share), pa.scalar(None, values.type), values)
+    return mixed
+
+
+def _identifiers(stream: Stream, people: _People, who: Ints) -> Column:
+    texts = pc.utf8_lpad(pc.cast(pa.array(people.identifier[who]), pa.string()), width=10, padding="0")
+    return _with_nulls(stream, texts, _NO_IDENTIFIER)
+
+
+def _words(words: tuple[str, ...], index: Ints) -> Column:
+    return pa.array(words).take(pa.array(index))
+
+
+def _money(amounts: Floats, width: int) -> Column:
+    """Whole cents as DECIMAL(width, 2)."""
+    cents = np.rint(amounts * 100).astype(np.int64).tolist()
+    return pa.array([Decimal(c).scaleb(-2) for c in cents], pa.decimal128(width, 2))
+
+
+def _dates(stream: Stream, n: int) -> Column:
+    days = _DAYS_TO_2015 + (_uniform(stream, n) * 3650).astype(np.int32)
+    return pc.cast(pa.array(days, pa.int32()), pa.date32())
+
+
+def _patients(stream: Stream, people: _People, who: Ints) -> pa.Table:
+    n = len(who)
+    age, bmi = people.age[who], people.bmi[who]
+    visits = np.floor(-np.log(1 - _uniform(stream, n)) * (1 + age / 30)).astype(np.int64)
+    systolic = np.rint(105 + 0.35 * age + 0.6 * (bmi - 25) + 9 * _normal(stream, n)).astype(np.int64)
+    sex = (_uniform(stream, n) < 0.51).astype(np.int64)
+    return pa.table(
+        {
+            "national_id": _identifiers(stream, people, who),
+            "region": _with_nulls(stream, _words(REGIONS, people.region[who])),
+            "sex": _words(("m", "f"), sex),
+            "age": pa.array(age, pa.int32()),
+            "bmi": _with_nulls(stream, pa.array(bmi)),
+            "smoker": _with_nulls(stream, pa.array(people.smoker[who])),
+            "visits": pa.array(np.minimum(visits, 60), pa.int32()),
+            "systolic": _with_nulls(stream, pa.array(systolic, pa.int32())),
+            "admitted": _dates(stream, n),
+        }
+    )
+
+
+def _members(stream: Stream, people: _People, who: Ints) -> pa.Table:
+    n = len(who)
+    plan = np.searchsorted([0.55, 0.85], _uniform(stream, n)).astype(np.int64)
+    mean = 700 + PER_BMI * (people.bmi[who] - 22) + SMOKER_EXTRA * people.smoker[who] + 6 * people.age[who]
+    claim = np.maximum(mean + 450 * _normal(stream, n), 0)
+    unit_cost = 40 + 25 * plan + 8 * _uniform(stream, n)
+    return pa.table(
+        {
+            "national_id": _identifiers(stream, people, who),
+            "plan": _words(PLANS, plan),
+            "active": pa.array(_uniform(stream, n) < 0.88),
+            "claim": _with_nulls(stream, _money(claim, 10)),
+            "unit_cost": _money(unit_cost, 8),
+            "since": _dates(stream, n),
+        }
+    )
