@@ -16,7 +16,8 @@ Steps:
     4. Receive the peer's tags of the own set. Both parties now hold the same two lists of tags.
     5. The tags in both lists are the matches, in the order of the tags. If two keys of one set have one tag, both
        parties see it and start again at 1 with fresh scalars.
-    6. Exchange a digest of the common tags and compare; if they differ, the run ends and nothing is used.
+    6. Exchange a digest of the common tags and of all that was sent and received, and compare; if they differ, the run
+       ends and nothing is used: a damaged element would else be a match that is silently missing.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ WINDOW: Final = 4
 """Chunks of a set on their way before the first of them is answered: the memory a peer can ask for."""
 
 T = TypeVar("T")
+U = TypeVar("U")
 Tags = NDArray[np.uint8]
 
 
@@ -92,11 +94,11 @@ async def dh_psi(
         masked, order = await s.off_loop(run.mask_sorted, scalar, keys)
         # 2. 3. 4.
         answering = asyncio.Event()
-        of_mine, of_theirs = await _both(run.ask(masked, answering), run.answer(scalar, peer_items, answering))
+        of_mine, (of_theirs, seen) = await _both(run.ask(masked, answering), run.answer(scalar, peer_items, answering))
         # 5.
         matches, common = await s.off_loop(align, of_mine, of_theirs)
         # 6.
-        await run.agree(common)
+        await run.agree(await s.off_loop(run.transcript, masked, of_mine, seen, of_theirs, common))
         if matches is not None:
             return order[matches]
     raise IntegrityError("tags collided in every attempt", code="psi_collisions", party=peer, stage=s.path)
@@ -146,21 +148,22 @@ class _Attempt:
                 tags[start:stop] = await s.recv(self.peer, name, np.uint8, (stop - start, self.width))
         return tags
 
-    async def answer(self, scalar: bytes, total: int, answering: asyncio.Event) -> Tags:
-        """Checks and answers the peer's set chunk by chunk; the tags sent, in the received order."""
-        s = self.s
+    async def answer(self, scalar: bytes, total: int, answering: asyncio.Event) -> tuple[Tags, bytes]:
+        """Checks and answers the peer's set chunk by chunk; the tags sent, in the received order, and its hash."""
+        s, seen = self.s, hashlib.sha256()
         tags = np.empty((total, self.width), np.uint8)
         last: NDArray[np.uint64] | None = None
         for start in range(0, total, CHUNK):
             stop = min(start + CHUNK, total)
             points = await s.recv(self.peer, f"masked-{self.number}", np.uint8, (stop - start, POINT))
+            await s.off_loop(seen.update, points.data)
             twice = await s.off_loop(self._tag_chunk, scalar, points, last)
             last = words(points[-1:])
             tags[start:stop] = twice
             await s.send(self.peer, f"tags-{self.number}", twice)
             answering.set()
             s.progress("matching keys", stop, total)
-        return tags
+        return tags, seen.digest()
 
     def _tag_chunk(self, scalar: bytes, points: curve.Points, last: NDArray[np.uint64] | None) -> Tags:
         rows = words(points)
@@ -181,11 +184,24 @@ class _Attempt:
             remedy="check that both nodes run the same version, then ask again",
         )
 
-    async def agree(self, common: Tags | None) -> None:
-        """Compares what both parties found: the same common tags, or the same need to start again."""
-        await self.s.send(self.peer, f"digest-{self.number}", self._digest(self.s.me, common))
+    def transcript(
+        self, masked: curve.Points, of_mine: Tags, seen: bytes, of_theirs: Tags, common: Tags | None
+    ) -> bytes:
+        """A hash of both masked sets, both lists of tags and the outcome, the same at both parties."""
+        views = {
+            self.s.me: hashlib.sha256(masked.data).digest() + hashlib.sha256(of_mine.data).digest(),
+            self.peer: seen + hashlib.sha256(of_theirs.data).digest(),
+        }
+        about = f"privcompute-v1|psi-digest|{self.s.path}|{self.number}|".encode()
+        outcome = b"collision" if common is None else b"common" + common.tobytes()
+        both = b"".join(views[name] for name in sorted(views))
+        return hashlib.sha256(about + hashlib.sha256(self.s.id).digest() + both + outcome).digest()
+
+    async def agree(self, transcript: bytes) -> None:
+        """Compares what both parties saw and found."""
+        await self.s.send(self.peer, f"digest-{self.number}", self._digest(self.s.me, transcript))
         theirs = await self.s.recv(self.peer, f"digest-{self.number}", np.uint8, (DIGEST,))
-        if not equal(self._digest(self.peer, common).tobytes(), theirs.tobytes()):
+        if not equal(self._digest(self.peer, transcript).tobytes(), theirs.tobytes()):
             raise IntegrityError(
                 "the two parties did not compute the same intersection",
                 code="psi_digest",
@@ -194,24 +210,21 @@ class _Attempt:
                 remedy="nothing was released; ask again, and if it repeats compare the nodes' versions",
             )
 
-    def _digest(self, party: str, common: Tags | None) -> NDArray[np.uint8]:
+    @staticmethod
+    def _digest(party: str, transcript: bytes) -> NDArray[np.uint8]:
         # The sender's name is in it, so that a digest cannot be returned as an echo.
-        about = f"privcompute-v1|psi-digest|{self.s.path}|{self.number}|{party}|".encode()
-        state = hashlib.sha256(about + hashlib.sha256(self.s.id).digest())
-        state.update(b"collision" if common is None else b"common" + np.ascontiguousarray(common).tobytes())
-        return np.frombuffer(state.digest(), np.uint8)
+        return np.frombuffer(hashlib.sha256(transcript + party.encode()).digest(), np.uint8)
 
 
-async def _both(first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, T]) -> tuple[T, T]:
+async def _both(first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, U]) -> tuple[T, U]:
     """Runs two coroutines side by side; the first error stops the other and is raised as it is."""
-    tasks = [asyncio.ensure_future(first), asyncio.ensure_future(second)]
+    one, two = asyncio.ensure_future(first), asyncio.ensure_future(second)
     try:
-        done = await asyncio.gather(*tasks)
+        return await asyncio.gather(one, two)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    return done[0], done[1]
+        one.cancel()
+        two.cancel()
+        await asyncio.gather(one, two, return_exceptions=True)
 
 
 # -- rows of bytes as numbers ------------------------------------------------------------------------------------------
