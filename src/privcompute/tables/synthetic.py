@@ -49,15 +49,15 @@ _NULLS = 0.02
 _DAYS_TO_2015 = 16_436
 
 
-_FROM_BOTH = "FROM hospital.patients h JOIN insurer.members i ON h.national_id = i.national_id"
+_BOTH = "FROM hospital.patients h JOIN insurer.members i ON h.national_id = i.national_id"
+_OVER_ALL = "SELECT COUNT(*) AS n, AVG(h.bmi) AS bmi, AVG(i.claim) AS claim, SUM(h.visits * i.unit_cost) AS cost"
+_SMOKING = "AVG(CASE WHEN h.smoker THEN i.claim END) AS smokers, AVG(CASE WHEN NOT h.smoker THEN i.claim END) AS others"
+_PRODUCTS = "COUNT(h.bmi) AS measured, SUM(h.bmi * i.claim) AS together, AVG(h.systolic) AS pressure"
 
 DEMO_QUERIES = (
-    "SELECT COUNT(*) AS n, AVG(h.bmi) AS bmi, AVG(i.claim) AS claim, SUM(h.visits * i.unit_cost) AS cost "
-    f"{_FROM_BOTH} WHERE h.age >= 18 AND i.active",
-    "SELECT AVG(CASE WHEN h.smoker THEN i.claim END) AS smokers, "
-    f"AVG(CASE WHEN NOT h.smoker THEN i.claim END) AS others {_FROM_BOTH} WHERE h.age >= 18",
-    "SELECT COUNT(DISTINCT h.national_id) AS people, COUNT(h.bmi) AS measured, SUM(h.bmi * i.claim) AS together, "
-    f"AVG(h.systolic) AS pressure {_FROM_BOTH} WHERE i.plan = 'gold' AND h.admitted >= DATE '2020-01-01'",
+    f"{_OVER_ALL} {_BOTH} WHERE h.age >= 18 AND i.active",
+    f"SELECT {_SMOKING} {_BOTH} WHERE h.age >= 18",
+    f"SELECT COUNT(DISTINCT h.national_id) AS people, {_PRODUCTS} {_BOTH} WHERE i.plan = 'gold' AND h.age < 65",
 )
 """What the demo asks: over all, planted effects in the open, and products of both sides."""
 
@@ -136,12 +136,12 @@ def _with_nulls(stream: Stream, values: Column, share: float = _NULLS) -> Column
 
 
 def _identifiers(stream: Stream, people: _People, who: Ints) -> Column:
-    texts = pc.utf8_lpad(pc.cast(pa.array(people.identifier[who]), pa.string()), width=10, padding="0")
+    texts: Column = pc.utf8_lpad(pc.cast(pa.array(people.identifier[who]), pa.string()), width=10, padding="0")
     return _with_nulls(stream, texts, _NO_IDENTIFIER)
 
 
 def _words(words: tuple[str, ...], index: Ints) -> Column:
-    return pa.array([words[place] for place in index.tolist()])
+    return pa.array([words[place] for place in index.tolist()], pa.string())
 
 
 def _money(amounts: Floats, width: int) -> Column:
