@@ -9,12 +9,15 @@ import contextlib
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from privcompute.cli.app import Command, settings
 from privcompute.cli.output import note, print_json, table
+
+if TYPE_CHECKING:
+    from privcompute.cli.stage import Stage
 
 
 @click.command(cls=Command)
@@ -25,7 +28,7 @@ from privcompute.cli.output import note, print_json, table
     help="Keep both homes and tables in this new directory.",
 )
 @click.option(
-    "--rows", type=click.IntRange(100, 1_000_000), default=20_000, show_default=True, help="Rows of each table."
+    "--rows", type=click.IntRange(1000, 1_000_000), default=20_000, show_default=True, help="Rows of each table."
 )
 def demo(keep: Path | None, rows: int) -> None:
     """Two node processes on this machine answer three queries.
@@ -33,6 +36,7 @@ def demo(keep: Path | None, rows: int) -> None:
     A hospital and an insurer, each with its own home, table and key, on the loopback interface.
     """
     from privcompute.cli.stage import Stage, loopback_host
+    from privcompute.tables.synthetic import DEMO_QUERIES
 
     begin = time.monotonic()
     host, six = loopback_host()
@@ -44,7 +48,7 @@ def demo(keep: Path | None, rows: int) -> None:
         )
         stage = stack.enter_context(Stage(place, host, rows))
         note(f"two nodes are running in {place}: hospital and insurer, {rows:,} rows each")
-        answers = [_ask(stage, sql) for sql in stage.queries]
+        answers = [_ask(stage, sql) for sql in DEMO_QUERIES]
     seconds = time.monotonic() - begin
     if settings().json:
         print_json({"queries": answers, "seconds": round(seconds, 3)})
@@ -54,13 +58,13 @@ def demo(keep: Path | None, rows: int) -> None:
         raise click.exceptions.Exit(6)
 
 
-def _ask(stage: Any, sql: str) -> dict[str, Any]:
+def _ask(stage: Stage, sql: str) -> dict[str, Any]:
     from privcompute.cli.render import release_text
 
     as_json = settings().json
     if not as_json:
         click.echo(f'\ninsurer$ privcompute query "\n{_indented(sql)}"\n')
-    answer: dict[str, Any] = stage.query(sql)
+    answer = stage.query(sql)
     oracle = stage.oracle(sql)
     equal = oracle.agrees(answer)
     if not as_json:

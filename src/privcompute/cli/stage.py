@@ -22,7 +22,6 @@ from privcompute.node.local_socket import error_from_wire
 
 PARTIES = ("hospital", "insurer")
 DATASETS = {"hospital": "patients", "insurer": "members"}
-SEED = 20_260_101
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
 
@@ -72,13 +71,6 @@ class Stage:
     ) -> None:
         """Stop both nodes."""
         self._stop()
-
-    @property
-    def queries(self) -> tuple[str, ...]:
-        """What the demo asks."""
-        from privcompute.tables.synthetic import DEMO_QUERIES
-
-        return DEMO_QUERIES
 
     def query(self, sql: str) -> dict[str, Any]:
         """Ask as the insurer; plan and progress go to standard error.
@@ -140,7 +132,7 @@ class Stage:
 
         from privcompute.tables.synthetic import demo_tables
 
-        tables = demo_tables(self._rows, SEED)
+        tables = demo_tables(self._rows)
         for party, path in self._tables.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             parquet.write_table(tables[party], path)

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from privcompute.errors import PeerError, PrivcomputeError
-from privcompute.node import jobs
+from privcompute.node.answers import Answers
 from privcompute.node.calibration import load as load_calibration
-from privcompute.node.config import Config
 from privcompute.node.config import load as load_config
 from privcompute.node.context import NodeContext, Observer
 from privcompute.node.home import Home
 from privcompute.node.store import Store
-from privcompute.session import Channel, Progress
+from privcompute.session import Progress
 from privcompute.transport.endpoint import Endpoint
 from privcompute.transport.identity import Identity
 from privcompute.transport.limits import TransportLimits
-
-LOG = logging.getLogger("privcompute.node")
 
 
 def silent(_: Progress) -> None:
@@ -45,7 +39,7 @@ async def opened(home: Home, *, listen: bool = False, observer: Observer = silen
     config = load_config(home.config_file)
     identity = Identity.load(home.identity)
     store = Store(home.database)
-    answers = _Answers(config)
+    answers = Answers(config.limits.sessions)
     try:
         endpoint = Endpoint(
             identity,
@@ -73,44 +67,3 @@ async def opened(home: Home, *, listen: bool = False, observer: Observer = silen
             await endpoint.stop()
     finally:
         store.close()
-
-
-class _Answers:
-    """Runs `jobs.answer` for every link a peer opens, at most `limits.sessions` at a time."""
-
-    def __init__(self, config: Config) -> None:
-        self.context: NodeContext | None = None
-        self._most = config.limits.sessions
-        self._running: set[asyncio.Task[None]] = set()
-
-    async def take(self, peer: str, session_id: bytes, channel: Channel) -> None:
-        """Answer one link; an error ends that run and nothing else."""
-        task = asyncio.current_task()
-        if self.context is None or task is None or len(self._running) >= self._most:
-            await channel.abort(
-                PeerError(
-                    "this node answers as many queries as it may already",
-                    code="busy",
-                    remedy="ask again later; limits.sessions in the peer's node.toml says how many",
-                )
-            )
-            return
-        self._running.add(task)
-        try:
-            await jobs.answer(self.context, peer, session_id, channel)
-        except PrivcomputeError as error:
-            LOG.warning("session %s of %s ended: %s (%s)", session_id.hex()[:8], peer, error.code, error.message)
-            self.context.store.audit.append("ended", peer=peer, code=error.code, stage=error.stage)
-        except Exception as error:
-            # The peer learns that it failed and nothing else; the text of a strange error may hold data.
-            LOG.exception("session %s of %s failed", session_id.hex()[:8], peer)
-            await channel.abort(PeerError("the node met a fault of its own", code="internal"))
-            self.context.store.audit.append("fault", peer=peer, kind=type(error).__name__)
-        finally:
-            self._running.discard(task)
-
-    async def stop(self) -> None:
-        """Cancel what still runs."""
-        for task in list(self._running):
-            task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from privcompute.node.estimate import estimate
 from privcompute.node.values import to_json, upwards
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def plan_to_json(plan: Plan, node: NodeContext) -> dict[str, Any]:
             for one in plan.openings
         ],
         "disclosure": learned_to_json(plan.disclosure.parties),
-        "cost": cost_to_json(plan, node),
+        "cost": asdict(estimate(plan, node.name, node.calibration)),
         "limits": asdict(node.config.limits),
     }
 

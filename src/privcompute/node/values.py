@@ -42,8 +42,11 @@ def to_json(value: Any) -> Any:
 
 
 def upwards(value: Fraction | float) -> float:
-    """The least double that is not below an error bound."""
-    number = float(value)
+    """The least double that is not below an error bound; infinite if it is beyond all doubles."""
+    try:
+        number = float(value)
+    except OverflowError:
+        return math.inf
     if isinstance(value, Fraction) and math.isfinite(number) and Fraction(number) < value:
         number = math.nextafter(number, math.inf)
     return number

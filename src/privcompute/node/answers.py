@@ -1,0 +1,64 @@
+"""The answers of a node: one job for every link that a peer opens, as many at a time as its limits say."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from privcompute.errors import PeerError, PrivcomputeError
+from privcompute.node import jobs
+
+if TYPE_CHECKING:
+    from privcompute.node.context import NodeContext
+    from privcompute.session import Channel
+
+LOG = logging.getLogger("privcompute.node")
+
+
+class Answers:
+    """Runs `jobs.answer` for the links of an endpoint.
+
+    Args:
+        most: Answers at the same time; who comes then is told that the node is busy.
+
+    Attributes:
+        context: The node; set once it is open, before the endpoint starts.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.context: NodeContext | None = None
+        self._most = most
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def take(self, peer: str, session_id: bytes, channel: Channel) -> None:
+        """Answer one link; an error ends that run and nothing else."""
+        task = asyncio.current_task()
+        if self.context is None or task is None or len(self._running) >= self._most:
+            await channel.abort(
+                PeerError(
+                    "this node answers as many queries as it may already",
+                    code="busy",
+                    remedy="ask again later; limits.sessions in the peer's node.toml says how many",
+                )
+            )
+            return
+        self._running.add(task)
+        try:
+            await jobs.answer(self.context, peer, session_id, channel)
+        except PrivcomputeError as error:
+            LOG.warning("session %s of %s ended: %s (%s)", session_id.hex()[:8], peer, error.code, error.message)
+            self.context.store.audit.append("ended", peer=peer, code=error.code, stage=error.stage)
+        except Exception as error:
+            # The peer learns that it failed and nothing else; the text of a strange error may hold data.
+            LOG.exception("session %s of %s failed", session_id.hex()[:8], peer)
+            await channel.abort(PeerError("the node met a fault of its own", code="internal"))
+            self.context.store.audit.append("fault", peer=peer, kind=type(error).__name__)
+        finally:
+            self._running.discard(task)
+
+    async def stop(self) -> None:
+        """Cancel what still runs."""
+        for task in list(self._running):
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
