@@ -12,8 +12,7 @@ Steps:
     2. The holders intersect their keys and put the features of the matches in the common order.
     3. The holders compute shares of the products that the plan needs.
     4. Each holder records the run in its ledger: from here on it counts as released.
-    5. The contributor counts open to the holders, who tell a receiver without data whether one is below the minimum.
-       If so, the run ends here, suppressed.
+    5. The contributor counts open to all parties. If one is below the minimum, the run ends here, suppressed.
     6. The values open to their receivers.
 """
 
@@ -126,7 +125,7 @@ async def run_plan(
         await commit()
     # 5.
     values = await _open(s, plan, "count", shares, ring)
-    suppressed = await _verdict(s, plan, None if side is None else values)
+    suppressed = any(count < plan.minimum for count in values.values())
     if not suppressed:
         # 6.
         values |= await _open(s, plan, "value", shares, ring)
@@ -168,11 +167,9 @@ async def _products(
     kernel = plan.kernel
     if kernel is None:
         return []
-    if not len(matches):
-        return [0] * len(kernel.entries)  # both holders know that there is nothing to sum
     owner = kernel.owner
     shape = CrossShape(
-        rows=len(matches),
+        rows=kernel.rows,  # not the number of matches: cost and traffic are those that `explain` announced
         x_bounds=kernel.bounds[owner],
         y_bounds=kernel.bounds[1 - owner],
         entries=tuple((e[owner], e[1 - owner]) for e in kernel.entries),
@@ -241,21 +238,3 @@ def _undeclared(party: str, stage: str) -> IntegrityError:
         stage=stage,
         remedy="this is a fault of the program: report it with the plan's digest",
     )
-
-
-async def _verdict(s: Session, plan: Plan, counts: dict[str, int] | None) -> bool:
-    """Whether the result is suppressed: what the holders see in the counts, a receiver without data is told."""
-    holders = _holders(plan)
-    outside = [p for p in s.parties if p not in holders]
-    if counts is not None:
-        suppressed = any(count < plan.minimum for count in counts.values())
-        for party in outside:
-            await s.send_bytes(party, "verdict", b"\x01" if suppressed else b"\x00")
-        return suppressed
-    told = [await s.recv_bytes(party, "verdict", 1) for party in holders]
-    if told[0] != told[1] or told[0] not in (b"\x00", b"\x01"):
-        raise IntegrityError(
-            "the holders do not agree whether a count is large enough", code="verdict", stage=s.path,
-            remedy="one of them did not follow the protocol; ask again",
-        )  # fmt: skip
-    return told[0] == b"\x01"
