@@ -23,7 +23,7 @@ from privcompute.tables import engine
 from privcompute.tables.catalogue import Consent, DatasetEntry, Reveal
 from privcompute.tables.local import local_features
 from privcompute.tables.open import open_source
-from privcompute.tables.profile import Profile, profile
+from privcompute.tables.profiling import Profile, profile
 from privcompute.tables.schema import NUMERIC, Column, Kind
 from privcompute.tables.source import Source
 

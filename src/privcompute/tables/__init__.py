@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from privcompute.tables.keys import key_types
     from privcompute.tables.local import local_features, selected
     from privcompute.tables.open import open_source
-    from privcompute.tables.profile import Profile, profile
+    from privcompute.tables.profiling import Profile, profile
     from privcompute.tables.schema import Column, Kind
     from privcompute.tables.source import Source
 
@@ -28,7 +28,7 @@ _FROM = {
     "keys": ("key_types",),
     "local": ("local_features", "selected"),
     "open": ("open_source",),
-    "profile": ("Profile", "profile"),
+    "profiling": ("Profile", "profile"),
     "schema": ("Column", "Kind"),
     "source": ("Source",),
 }

@@ -15,7 +15,7 @@ from privcompute.errors import UsageError
 from privcompute.tables.engine import identifier
 from privcompute.tables.expressions import ExpressionType, wrapped
 from privcompute.tables.features import WIDE, Feature
-from privcompute.tables.profile import exact_decimal
+from privcompute.tables.profiling import exact_decimal
 from privcompute.tables.schema import Column, Kind
 
 MASK_BITS = 62
