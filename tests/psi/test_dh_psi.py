@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -11,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privcompute.errors import PrivacyError, UsageError
-from privcompute.psi import PsiLimits, cost, dh_psi, psi_cost, tag_bytes
+from privcompute.psi import PsiLimits, cost, curve, dh_psi, psi_cost, tag_bytes
 from privcompute.psi import dh as dh_module
-from privcompute.session import Session
+from privcompute.session import Progress, Session
 from privcompute.testing import Entry, RecordingChannel, Simulation, simulate
 
 
@@ -183,3 +187,36 @@ def test_early_chunks_never_exceed_the_window(monkeypatch: pytest.MonkeyPatch) -
     mine, theirs = keys(*range(2000)), keys(*range(1000, 2400))
     credit = (dh_module.WINDOW + 1) * 2 * (32 * 32 + 64 + 256)
     assert len(matched(run(mine, theirs, credit=credit), mine, theirs)) == 1000
+
+
+def test_masking_is_told_to_both_and_a_cancelled_run_stops_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """News of the masking reach both observers; after a cancellation no further piece is computed."""
+    news: list[tuple[str, Progress]] = []
+    mine = keys(*range(1000))
+    run(mine, mine, observer=lambda me, told: news.append((me, told)))
+    told = {(me, item.party, item.stage) for me, item in news}
+    assert {("alice", "alice", "masking keys"), ("bob", "alice", "masking keys")} <= told
+    assert ("bob", "bob", "matching keys") in told
+    assert {item.total for _, item in news} == {1000}
+
+    monkeypatch.setattr(curve, "PIECE", 64)
+    pieces, first = [0], threading.Event()
+    real = curve.uniform_bytes
+
+    def slow(items: Any, dst: bytes) -> Any:
+        pieces[0] += 1
+        first.set()
+        time.sleep(0.02)
+        return real(items, dst)
+
+    monkeypatch.setattr(curve, "uniform_bytes", slow)
+
+    async def cancelled(s: Session) -> Any:
+        task = asyncio.ensure_future(dh_psi(s, s.peer, mine, peer_items=5, workers=1))
+        await asyncio.to_thread(first.wait)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    simulate(cancelled).results  # noqa: B018  # raises errors; returns after the threads have ended
+    assert 0 < pieces[0] <= 6

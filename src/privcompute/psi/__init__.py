@@ -1,6 +1,7 @@
 """Private set intersection: canonical keys, Curve25519, the Diffie-Hellman protocol, its exact cost."""
 
 from privcompute.psi.cost import PsiCost, PsiLimits, psi_cost, tag_bytes
+from privcompute.psi.curve import warm_up
 from privcompute.psi.dh import dh_psi
 from privcompute.psi.encoding import compatible, encode_keys, key_family, require_compatible
 
@@ -14,4 +15,5 @@ __all__ = [
     "psi_cost",
     "require_compatible",
     "tag_bytes",
+    "warm_up",
 ]

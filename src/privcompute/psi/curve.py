@@ -18,6 +18,7 @@ import functools
 import hashlib
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -122,7 +123,7 @@ def mask_keys(
         scalar: 32 secret bytes.
         dst: Domain separation tag, at most 255 bytes.
         workers: Threads; default: as many as there are cores.
-        progress: Hears how many items are done, from a worker thread.
+        progress: Hears, from a worker thread, how many items are done; what it raises ends the work.
     """
     chosen = engine()
 
@@ -146,15 +147,16 @@ def _spread(
     out = np.empty((count, 32), np.uint8)
     workers = max(1, workers or os.cpu_count() or 1)
     step = min(PIECE, max(64, -(-count // workers)))
-    done = 0
+    done, lock = 0, threading.Lock()
 
     def run(start: int) -> None:
         nonlocal done
         stop = min(start + step, count)
         out[start:stop] = piece(start, stop)
-        done += stop - start
-        if progress is not None:
-            progress(done)
+        with lock:
+            done += stop - start
+            if progress is not None:
+                progress(done)
 
     starts = range(0, count, step)
     if workers == 1 or len(starts) < 2:
@@ -189,8 +191,7 @@ class _Chosen:
 def engine() -> Engine:
     """The fastest engine that gives the known answers on this machine; tried and measured once a process.
 
-    Takes a third of a second; the first time after an installation some five more, while numba compiles. A node calls
-    it when it starts.
+    Takes a third of a second; the first time after an installation some five more, while numba compiles: `warm_up`.
     """
     sodium = SodiumEngine()
     self_test(sodium)
@@ -205,6 +206,11 @@ def engine() -> Engine:
         return sodium
     faster: Engine = vector if rate(vector) > rate(sodium) else sodium
     return _Chosen(faster.name, vector, faster)
+
+
+def warm_up() -> str:
+    """Chooses, and where needed compiles, the engine now and off the user's path; returns its name."""
+    return engine().name
 
 
 _RFC7748 = (  # RFC 7748 section 5.2: scalar, u-coordinate, output

@@ -24,7 +24,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine, Sequence
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -32,7 +34,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from privcompute.errors import IntegrityError, PeerError, UsageError
+from privcompute.errors import IntegrityError, PeerError, TransportError, UsageError
 from privcompute.psi import curve
 from privcompute.psi.cost import CHUNK, DIGEST, POINT, PsiLimits, tag_bytes
 from privcompute.randomness import equal
@@ -91,8 +93,8 @@ async def dh_psi(
         run = _Attempt(s, peer, attempt, tag_bytes(len(keys), peer_items), workers)
         # 1.
         scalar = s.rng.private(f"scalar-{attempt}").bytes(32)
-        masked, order = await s.off_loop(run.mask_sorted, scalar, keys)
-        # 2. 3. 4.
+        with _progress(s, len(keys)) as tell:
+            masked, order = await s.off_loop(run.mask_sorted, scalar, keys, tell)
         answering = asyncio.Event()
         of_mine, (of_theirs, seen) = await _both(run.ask(masked, answering), run.answer(scalar, peer_items, answering))
         # 5.
@@ -114,14 +116,15 @@ class _Attempt:
     width: int
     workers: int | None
 
-    def mask_sorted(self, scalar: bytes, keys: pa.LargeBinaryArray) -> tuple[curve.Points, NDArray[np.int64]]:
+    def mask_sorted(
+        self, scalar: bytes, keys: pa.LargeBinaryArray, tell: Callable[[int], None]
+    ) -> tuple[curve.Points, NDArray[np.int64]]:
         """The own set masked, ascending, and which key each row came from."""
         dst = b"privcompute-v1|psi-dh|" + hashlib.sha256(self.s.id + b"|" + self.s.path.encode()).digest()
-        total = len(keys)
-        masked = curve.mask_keys(keys, scalar, dst, workers=self.workers)
+        masked = curve.mask_keys(keys, scalar, dst, workers=self.workers, progress=tell)
         order = ascending_order(masked)
         masked = masked[order]
-        if total and not is_ascending(words(masked)):
+        if not is_ascending(words(masked)):
             raise UsageError(
                 "the keys are not distinct",
                 code="duplicate_keys",
@@ -139,9 +142,11 @@ class _Attempt:
         bounds = [(start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
         for step in range(len(bounds) + WINDOW):
             if step < len(bounds):
+                # 2.
                 start, stop = bounds[step]
                 await s.send(self.peer, f"masked-{self.number}", masked[start:stop])
             if 0 <= step - WINDOW < len(bounds):
+                # 4.
                 await answering.wait()
                 start, stop = bounds[step - WINDOW]
                 name = f"tags-{self.number}"
@@ -155,6 +160,7 @@ class _Attempt:
         last: NDArray[np.uint64] | None = None
         for start in range(0, total, CHUNK):
             stop = min(start + CHUNK, total)
+            # 3.
             points = await s.recv(self.peer, f"masked-{self.number}", np.uint8, (stop - start, POINT))
             await s.off_loop(seen.update, points.data)
             twice = await s.off_loop(self._tag_chunk, scalar, points, last)
@@ -214,6 +220,25 @@ class _Attempt:
     def _digest(party: str, transcript: bytes) -> NDArray[np.uint8]:
         # The sender's name is in it, so that a digest cannot be returned as an echo.
         return np.frombuffer(hashlib.sha256(transcript + party.encode()).digest(), np.uint8)
+
+
+@contextmanager
+def _progress(s: Session, total: int) -> Iterator[Callable[[int], None]]:
+    """Takes news of the masking from its threads to the session's loop: to a peer that waits they are signs of life.
+
+    When the block is left early, by a cancellation say, the next piece of news ends the work in the threads too.
+    """
+    loop, left = asyncio.get_running_loop(), threading.Event()
+
+    def tell(done: int) -> None:
+        if left.is_set():
+            raise TransportError("the run has ended", code="cancelled", stage=s.path)
+        loop.call_soon_threadsafe(s.progress, "masking keys", done, total)
+
+    try:
+        yield tell
+    finally:
+        left.set()
 
 
 async def _both(first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, U]) -> tuple[T, U]:
