@@ -204,12 +204,12 @@ class OuterBuilder:
         else:
             node = self.builder.node(argument)
             self.arguments.append(node)
-            form = simplified(self.lowering.lower(node).present)
+            form = self.lowering.lower(node).present
         counted = self._combined(form, span)
         return Sized("count", Kind.INTEGER, 0, Fraction(self.max_rows), main=counted, long=True)
 
     def _combined(self, form: RowForm, span: Span) -> Combination:
-        made = self.collector.combine(form, span, self._text(span))
+        made = self.collector.combine(simplified(form), span, self._text(span))
         if not made.terms:
             self.refuse.unsupported("this is the same constant for any data", span, "aggregate a column")
         self.collector.values.setdefault(made.terms, self._text(span))
@@ -253,7 +253,7 @@ class OuterBuilder:
         real = node.kind is Kind.REAL
         rows = None
         if isinstance(tree, exp.Avg):
-            rows = self._combined(simplified(lowered.present), span)
+            rows = self._combined(lowered.present, span)
         return Sized(
             "sum" if rows is None else "avg",
             node.kind if rows is None else Kind.REAL,

@@ -147,6 +147,12 @@ class Source:
             return self.sql[node.meta["start"] : node.meta["end"] + 1].upper()
         return type(node).__name__.upper()
 
+    def clause(self, keyword: str, node: exp.Expression) -> Span:
+        """Where a clause stands, its keyword included."""
+        span = self.span(node)
+        before = [t.start for t in self.tokens if t.start < span.start and t.text.upper() == keyword]
+        return Span(before[-1] if before else span.start, span.end)
+
     def only(self, node: exp.Expression, *allowed: str) -> None:
         """Refuse if the node has any argument that the caller does not read."""
         extra = [k for k, v in node.args.items() if v and k.rstrip("_") not in allowed]
@@ -180,14 +186,15 @@ def read(sql: str, entries: Mapping[str, DatasetEntry]) -> tuple[Source, Stateme
     source = Source(sql)
     tree = source.tree
     refuse = source.refuse
-    if isinstance(tree, exp.SetOperation):
-        refuse.not_yet("a union of several parties' datasets", source.span(tree), f"ask over a join: {FORM}")
+    union = tree.find(exp.SetOperation)
+    if isinstance(union, exp.SetOperation):
+        refuse.not_yet("a union of several parties' datasets", source.span(union), f"ask over a join: {FORM}")
     if not isinstance(tree, exp.Select):
         refuse.unsupported("only SELECT is supported", source.span(tree), f"write {FORM}")
     for name, (what, remedy) in _LATER.items():
         node = part(tree, name)
         if isinstance(node, exp.Expression):
-            refuse.not_yet(what, source.span(node), remedy)
+            refuse.not_yet(what, source.clause(what, node), remedy)
     source.only(tree, "expressions", "from", "joins", "where")
     tables, join = _tables(source, tree, entries)
     keys = _keys(source, join, tables)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from privcompute.errors import PrivacyError, UsageError
+from privcompute.he import CrossShape, cross_cost
 from privcompute.query import collect, report, rules
 from privcompute.query.build import Builder
 from privcompute.query.collect import Collector
@@ -18,7 +19,6 @@ from privcompute.tables.catalogue import DatasetEntry
 
 REVEALS = ("nothing", "size", "matches")
 BUILT = "matches"
-DEFAULT_MINIMUM = 1
 
 
 def plan(
@@ -126,7 +126,7 @@ def _where(
     for tree in statement.conditions:
         node = builder.boolean(tree)
         if len(node.sides) > 1:
-            remedy = "WHERE is an AND of conditions over columns of one party each; move a CASE into the aggregate"
+            remedy = "WHERE is an AND of conditions over columns of one party each; an OR of both may stand in an aggregate's CASE"
             source.refuse.unsupported("this condition mixes columns of both parties", node.span, remedy)
         nodes.append(node)
         if node.op == "boolean" and node.text == "true":
@@ -182,6 +182,15 @@ def _kernel(collector: Collector, sides: tuple[Side, Side], openings: tuple[Open
     entries = tuple((first.index(i), second.index(j)) for i, j in products)
     largest = max(collector.matches * bounds[0][i] * bounds[1][j] for i, j in entries)
     bits = max(_bits(largest), *(_bits(o.bound) for o in openings))
-    # The key owner uploads one ciphertext column each: the side with fewer of them.
-    owner = 0 if len(first) <= len(second) else 1
+    owner = _key_owner(bounds, entries, collector.matches, bits)
     return Kernel(owner, columns, (bounds[0], bounds[1]), entries, collector.matches, bits)
+
+
+def _key_owner(bounds: tuple[tuple[int, ...], ...], entries: tuple[tuple[int, int], ...], rows: int, bits: int) -> int:
+    """The side whose key makes the run cheaper.
+
+    Raises:
+        UsageError: `too_wide` or `too_many_products` if no admissible parameters carry the products.
+    """
+    first = CrossShape(rows, bounds[0], bounds[1], entries, bits)
+    return 0 if cross_cost(first).weight <= cross_cost(first.swapped()).weight else 1
