@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import shlex
 from collections.abc import Callable
 from fractions import Fraction
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from sqlglot import exp
 
@@ -13,8 +14,9 @@ from privcompute.errors import PrivacyError
 from privcompute.query import expr, functions
 from privcompute.query.expr import NUMBERS, Node
 from privcompute.query.parse import Source, Table, resolve
-from privcompute.query.refuse import Span
+from privcompute.query.refuse import Span, marked
 from privcompute.query.render import fits
+from privcompute.tables.catalogue import DatasetEntry
 from privcompute.tables.schema import Kind
 
 MAX_NODES = 5_000
@@ -87,9 +89,29 @@ class Builder:
             names = sorted({c.text for c in node.columns() if c.kind in NUMBERS and c.range is None})
             side = next((c.side for c in node.columns() if c.side is not None), 0)
             entry = self.tables[side].entry
+            # A range is public, so an owner publishes none for a column that nobody may compute with.
+            barred = [n for n in names if not entry.allow.get(n, frozenset()) & {"aggregate", "product"}]
+            if barred:
+                self._barred(entry, barred, node.span)
             remedy = "; ".join(f"privcompute dataset edit {entry.name} --range {n}=LO:HI" for n in names)
             raise self.refuse.error("no_range", "there is no public range", node.span, f"{entry.party}: {remedy}")
         return node
+
+    def _barred(self, entry: DatasetEntry, names: list[str], span: Span) -> NoReturn:
+        """Refuses columns that are used as numbers though their owner's rules do not let anybody compute with them."""
+        rules = {n: entry.allow.get(n, frozenset()) for n in names}
+        said = f"its rule allows {', '.join(sorted(rules[names[0]]))}" if rules[names[0]] else "no rule names it"
+        options = " ".join(
+            f"--allow {shlex.quote(n + '=' + ','.join(sorted(r | {'aggregate'})))}" for n, r in rules.items()
+        )
+        text = marked(self.source.sql, span)
+        raise PrivacyError(
+            f"{entry.party}.{entry.name}: column {names[0]} is used as a number; {said}\n{text}",
+            code="not_allowed",
+            party=entry.party,
+            stage="plan",
+            remedy=f"{entry.party} runs `privcompute dataset edit {shlex.quote(entry.name)} {options}`",
+        )
 
     def boolean(self, tree: exp.Expression) -> Node:
         """The node of an expression that has to be a condition."""
