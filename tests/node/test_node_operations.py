@@ -1,0 +1,311 @@
+"""Explain and query as a person's commands call them: two nodes in one process, everything real but the network."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import duckdb
+import pyarrow.parquet as parquet
+import pytest
+import pytest_asyncio
+
+from privcompute.errors import ConsentNeeded, PrivacyError, PrivcomputeError, UsageError
+from privcompute.node import datasets, operations
+from privcompute.node.answers import Answers
+from privcompute.node.calibration import load as load_calibration
+from privcompute.node.config import load as load_config
+from privcompute.node.context import NodeContext
+from privcompute.node.datasets import Declaration
+from privcompute.node.home import Home
+from privcompute.node.result import Explanation, QueryRelease
+from privcompute.node.rules import parse_allow
+from privcompute.node.setup import create_node
+from privcompute.node.store import Store
+from privcompute.session import Channel
+from privcompute.tables.synthetic import demo_tables
+from privcompute.testing import loopback_pair
+from privcompute.transport.book import Peer
+from privcompute.transport.identity import Identity
+
+ROWS = 600
+JOIN = "FROM hospital.patients h JOIN insurer.members i ON h.national_id = i.national_id"
+QUERY = f"SELECT COUNT(*) AS n, SUM(i.claim) AS total, AVG(h.bmi) AS bmi {JOIN} WHERE h.age >= 18"
+DATASETS = {"hospital": "patients", "insurer": "members", "bank": ""}
+
+
+class World:
+    """Three nodes that reach each other through loopback links: two holders and one party without data."""
+
+    def __init__(self, place: Path) -> None:
+        self.nodes: dict[str, NodeContext] = {}
+        self.answers: dict[str, Answers] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.links: dict[tuple[str, str, bytes], Channel] = {}
+        tables = demo_tables(ROWS)
+        for party, name in DATASETS.items():
+            home = Home(place / party)
+            create_node(home, party, None)
+            store, config = Store(home.database), load_config(home.config_file)
+            if name:
+                file = place / f"{party}.parquet"
+                parquet.write_table(tables[party], file)
+                rules = Declaration(parse_allow(["*=aggregate,group,filter,product"]), {}, reveal="matches")
+                datasets.add(
+                    store,
+                    config,
+                    name,
+                    str(file),
+                    ["national_id"],
+                    rules,
+                    credentials=None,
+                    accept=lambda derived, cap: True,
+                )
+            self.answers[party] = Answers(config.limits.sessions)
+            self.nodes[party] = NodeContext(
+                name=party,
+                home=home,
+                identity=Identity.load(home.identity),
+                endpoint=cast(Any, Loopback(party, self)),
+                store=store,
+                config=config,
+                calibration=load_calibration(store),
+                observer=lambda news: None,
+            )
+            self.answers[party].context = self.nodes[party]
+        for one in self.nodes.values():
+            for other in self.nodes.values():
+                if one is not other:
+                    one.store.peers.add(Peer(other.name, (other.identity.certificate,), ()))
+        self.place = place
+
+    def edit(self, party: str, **changes: Any) -> None:
+        node = self.nodes[party]
+        datasets.edit(
+            node.store, node.config, DATASETS[party], lambda d: replace(d, **changes), accept=lambda derived, cap: True
+        )
+
+    async def call(
+        self, op: str, sql: str, *, asker: str = "insurer", agree: bool = True, to: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
+        self.plans: list[dict[str, Any]] = []
+        self.news: list[dict[str, Any]] = []
+
+        def consent(plan: dict[str, Any]) -> bool:
+            self.plans.append(plan)
+            return agree
+
+        body = {"op": op, "sql": sql, "reveal": None, "to": list(to)}
+        found = await operations.perform(self.nodes[asker], body, consent, self.news.append)
+        await asyncio.gather(*self.tasks)
+        return cast(dict[str, Any], json.loads(json.dumps(found, allow_nan=False)))
+
+    def oracle(self, sql: str) -> tuple[Any, ...]:
+        with duckdb.connect() as connection:
+            for party, name in DATASETS.items():
+                if name:
+                    connection.execute(f"CREATE SCHEMA {party}")
+                    file = self.place / f"{party}.parquet"
+                    connection.execute(f"CREATE VIEW {party}.{name} AS FROM read_parquet('{file}')")
+            row = connection.execute(sql).fetchone()
+        assert row is not None
+        return row
+
+    async def close(self) -> None:
+        for answers in self.answers.values():
+            await answers.stop()
+        for node in self.nodes.values():
+            node.store.close()
+
+
+class Loopback:
+    """Stands for `transport.Endpoint`."""
+
+    addresses = ("[::1]:1",)
+
+    def __init__(self, name: str, world: World) -> None:
+        self._name, self._world = name, world
+
+    async def open_link(self, peer: str, session_id: bytes) -> Channel:
+        mine, theirs = loopback_pair(self._name, peer)
+        waiting = self._world.links.pop((peer, self._name, session_id), None)
+        assert waiting is None
+        if any(key[2] == session_id for key in self._world.links) or session_id in self._seen(peer):
+            self._world.links[(peer, self._name, session_id)] = theirs
+            return mine
+        self._seen(peer).add(session_id)
+        task = asyncio.create_task(self._world.answers[peer].take(self._name, session_id, theirs))
+        self._world.tasks.add(task)
+        return mine
+
+    def _seen(self, peer: str) -> set[bytes]:
+        seen: set[bytes] = self._world.__dict__.setdefault("seen", {}).setdefault(peer, set())
+        return seen
+
+    async def accept_link(self, peer: str, session_id: bytes, timeout: float) -> Channel:
+        for _ in range(1000):
+            link = self._world.links.pop((self._name, peer, session_id), None)
+            if link is not None:
+                return link
+            await asyncio.sleep(0.01)
+        raise AssertionError("nobody came")
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path)
+    yield made
+    await made.close()
+
+
+async def test_status_and_unknown_calls(world: World) -> None:
+    found = await operations.perform(world.nodes["hospital"], {"op": "status"}, lambda plan: True, lambda news: None)
+    assert found == {"name": "hospital", "addresses": ["[::1]:1"]}
+    for body in ({}, {"op": "shutdown"}, {"op": "query"}, {"op": "query", "sql": 1, "reveal": None, "to": []}):
+        with pytest.raises(UsageError) as error:
+            await operations.perform(world.nodes["hospital"], body, lambda plan: True, lambda news: None)
+        assert error.value.code == "bad_call"
+
+
+async def test_explain_tells_all_and_computes_nothing(world: World) -> None:
+    body = await world.call("explain", QUERY)
+    plan = Explanation.from_json(body)
+    assert world.plans == []
+    assert plan.reveal == "matches"
+    assert plan.receivers == ("insurer",)
+    assert plan.minimum == 10
+    assert set(plan.disclosure) == {"hospital", "insurer"}
+    assert all(plan.disclosure.values())
+    assert plan.cost["bytes_sent"] > 0
+    assert body["limits"]["run_seconds"] > 0
+    for node in world.nodes.values():
+        assert node.store.ledger.entries() == []
+        assert node.store.releases.all() == []
+
+
+async def test_a_query_equals_duckdb_and_is_kept_and_recorded(world: World) -> None:
+    body = await world.call("query", QUERY)
+    release = QueryRelease.from_json(body)
+    n, total, bmi = world.oracle(QUERY)
+    assert release.rows[0][0] == n
+    assert release.rows[0][1] == total
+    assert isinstance(release.rows[0][1], Decimal)
+    assert abs(Fraction(release.rows[0][2]) - Fraction(bmi)) <= Fraction(release.error_bound["bmi"])
+    assert [plan["plan_digest"] for plan in world.plans] == [release.plan_digest]
+    assert {news["party"] for news in world.news} == {"hospital", "insurer"}
+    asker, other = world.nodes["insurer"], world.nodes["hospital"]
+    assert asker.store.releases.get(release.id).body["rows"] == body["rows"]
+    assert other.store.releases.all() == []
+    for node in (asker, other):
+        assert [entry.plan_digest for entry in node.store.ledger.entries()] == [release.plan_digest]
+    assert "asked" in [entry.event for entry in asker.store.audit.entries()]
+    assert "answered" in [entry.event for entry in other.store.audit.entries()]
+
+
+async def test_the_estimate_of_bytes_is_close(world: World) -> None:
+    plan = await world.call("explain", QUERY)
+    ran = await world.call("query", QUERY)
+    for direction in ("bytes_sent", "bytes_received"):
+        assert abs(plan["cost"][direction] - ran[direction]) <= 0.05 * ran[direction]
+
+
+async def test_without_consent_nothing_runs(world: World) -> None:
+    with pytest.raises(ConsentNeeded) as error:
+        await world.call("query", QUERY, agree=False)
+    assert error.value.exit_status == 7
+    assert world.nodes["hospital"].store.ledger.entries() == []
+    assert world.nodes["insurer"].store.ledger.entries() == []
+
+
+async def test_manual_consent_is_for_one_plan_and_one_run(world: World) -> None:
+    world.edit("hospital", consent="manual")
+    with pytest.raises(ConsentNeeded) as error:
+        await world.call("query", QUERY)
+    requests = world.nodes["hospital"].store.requests
+    waiting = requests.all(state="waiting")
+    assert len(waiting) == 1
+    assert waiting[0].id in error.value.remedy
+    assert waiting[0].plan["disclosure"]["insurer"]
+    with pytest.raises(ConsentNeeded):  # asking again makes no second request
+        await world.call("query", QUERY)
+    assert len(requests.all()) == 1
+    requests.decide(waiting[0].id, approve=True)
+    with pytest.raises(ConsentNeeded):  # another plan is not approved
+        await world.call("query", QUERY.replace("18", "40"))
+    assert (await world.call("query", QUERY))["rows"]
+    assert requests.get(waiting[0].id).state == "used"
+    with pytest.raises(ConsentNeeded):
+        await world.call("query", QUERY)
+
+
+async def test_a_refusal_of_the_owner_reaches_the_asker(world: World) -> None:
+    world.edit("hospital", consent="manual")
+    with pytest.raises(ConsentNeeded):
+        await world.call("query", QUERY)
+    requests = world.nodes["hospital"].store.requests
+    requests.decide(requests.all()[0].id, approve=False)
+    with pytest.raises(ConsentNeeded) as error:
+        await world.call("query", QUERY)
+    assert error.value.code == "refused"
+
+
+async def test_a_rule_of_the_other_owner_refuses_by_name(world: World) -> None:
+    world.edit("hospital", allow=parse_allow(["age=filter"]))
+    with pytest.raises(PrivacyError) as error:
+        await world.call("query", QUERY)
+    assert "bmi" in str(error.value)
+    assert world.nodes["hospital"].store.ledger.entries() == []
+
+
+@pytest.mark.parametrize("party", ["hospital", "insurer"])
+async def test_the_ledger_of_either_side_refuses_a_near_question(world: World, party: str) -> None:
+    column = {"hospital": "h.age", "insurer": "i.unit_cost"}[party]  # neither holds a NULL
+    table = {"hospital": "hospital.patients h", "insurer": "insurer.members i"}[party]
+    largest = world.oracle(f"SELECT MAX({column}) FROM {table}")[0]
+    everybody = f"SELECT COUNT(*) AS n {JOIN} WHERE {column} >= 0"
+    assert (await world.call("query", everybody))["rows"]
+    near = f"{everybody} AND {column} < {largest}"
+    with pytest.raises(PrivacyError) as error:
+        await world.call("query", near)
+    assert error.value.code == "differencing"
+
+
+async def test_a_result_goes_to_the_named_receiver_only(world: World) -> None:
+    body = await world.call("query", QUERY, to=("bank",))
+    assert body["rows"] == []
+    assert body["receivers"] == ["bank"]
+    assert "release" not in body
+    kept = world.nodes["bank"].store.releases.all()
+    assert len(kept) == 1
+    assert QueryRelease.from_json(kept[0].body).rows[0][0] == world.oracle(QUERY)[0]
+    assert world.nodes["insurer"].store.releases.all() == []
+    assert world.nodes["hospital"].store.releases.all() == []
+
+
+async def test_changed_data_are_refused_until_read_anew(world: World) -> None:
+    file = world.place / "hospital.parquet"
+    parquet.write_table(parquet.read_table(file).slice(1), file)
+    with pytest.raises(PrivcomputeError) as error:
+        await world.call("query", QUERY)
+    assert error.value.code == "stale_entry"
+    world.edit("hospital")
+    assert (await world.call("query", QUERY))["rows"][0][0] == world.oracle(QUERY)[0]
+
+
+async def test_a_dataset_closed_to_a_peer_is_not_there_for_it(world: World) -> None:
+    world.edit("hospital", partners=("bank",))
+    with pytest.raises(UsageError):
+        await world.call("explain", QUERY)
+
+
+async def test_too_many_answers_at_once_are_refused_by_name(world: World) -> None:
+    world.answers["hospital"]._most = 0
+    with pytest.raises(PrivcomputeError) as error:
+        await world.call("query", QUERY)
+    assert error.value.code == "busy"
