@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 import time
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,23 @@ def test_cost_of_a_million() -> None:
 def test_tags_hold_forty_bits_and_the_pairs(nx: int, ny: int, width: int) -> None:
     assert tag_bytes(nx, ny) == width
     assert 2 ** (8 * width) >= 2**40 * nx * ny
+
+
+def test_memory_stays_below_what_is_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both parties' peak in one process, numpy's memory included; small chunks, so that the sets weigh most."""
+    monkeypatch.setattr(cost, "CHUNK", 1024)
+    monkeypatch.setattr(dh_module, "CHUNK", 1024)
+    mine, theirs = keys(*range(40_000)), keys(*range(20_000, 60_000))
+    run(mine[:10], theirs[:10])
+    tracemalloc.start()
+    try:
+        sim = run(mine, theirs)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(sim.results["alice"]) == 20_000
+    declared = psi_cost(len(mine), len(theirs))
+    assert declared.memory_x / 3 < peak < declared.memory_x + declared.memory_y
 
 
 def recorded(mine: list[bytes], theirs: list[bytes], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:

@@ -95,9 +95,10 @@ def psi_cost(nx: int, ny: int) -> PsiCost:
     def sent(own: int, other: int) -> int:
         return own * POINT + other * width + DIGEST + messages * HEADER.size
 
-    # Alignment sorts both tag sets: two 8-byte keys, an 8-byte order and scratch an item; the tags themselves.
-    align = (nx + ny) * (width + 40)
-    buffers = 16 * CHUNK * POINT
+    # While aligning: both lists of tags twice, their words before and after sorting, the order and the sort's scratch.
+    # Otherwise: chunks on their way in both directions and at work, and a thread's piece of keys.
+    align = (nx + ny) * (2 * width + 56)
+    buffers = 16 * CHUNK * POINT + (2 << 20)
     return PsiCost(
         sent_by_x=sent(nx, ny),
         sent_by_y=sent(ny, nx),
