@@ -67,7 +67,7 @@ def add(store: Store, csv: Path, declaration: Declaration, owner: Owner | None =
     )
 
 
-def ranges_of(made: Added) -> dict[str, tuple[Fraction | None, Fraction | None, str]]:
+def ranges_of(made: Added) -> dict[str, tuple[Fraction | int | None, Fraction | int | None, str]]:
     return {one.name: (one.lo, one.hi, one.range_origin) for one in made.entry.columns}
 
 

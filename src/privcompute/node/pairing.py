@@ -1,4 +1,4 @@
-"""Inviting, joining, renewing: the transport's pairing, with this home's state and with its running node's addresses."""
+"""Inviting, joining, renewing: the transport's pairing, with this home's state and its running node's addresses."""
 
 from __future__ import annotations
 
