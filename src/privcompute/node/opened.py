@@ -46,6 +46,7 @@ async def opened(home: Home, *, listen: bool = False, observer: Observer = silen
             store.peers,
             listen=config.listen if listen else None,
             limits=TransportLimits(credit=config.limits.credit_mib << 20),
+            keep_control=listen,
             on_link=answers.take,
         )
         context = NodeContext(

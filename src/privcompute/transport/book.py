@@ -116,7 +116,7 @@ class PeerBook(Protocol):
         ...
 
     def begin_try(self, invitation_id: str) -> PendingInvitation | None:
-        """Counts a try, durably, before anything of the Join call is looked at; None if the invitation is not usable."""
+        """Counts a try, durably, before the Join call is looked at; None if the invitation is not usable."""
         ...
 
     def consume(self, invitation_id: str, peer: Peer) -> bool:

@@ -82,7 +82,9 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped whe
             def call(request: Any, context: grpc.ServicerContext) -> Any:
                 self.admit(method, context)
                 if not method.startswith((f"/{NODE}/", f"/{PAIRING}/")):
-                    context.send_initial_metadata(((TIME_KEY, f"{time.time():.3f}"),))  # health: `doctor` reads the clock
+                    context.send_initial_metadata(
+                        ((TIME_KEY, f"{time.time():.3f}"),)
+                    )  # health: `doctor` reads the clock
                 return behaviour(request, context)
 
             return call

@@ -90,7 +90,9 @@ class GrpcLink:
         except asyncio.CancelledError:
             if not self.outbox.withdraw(taken):
                 # Half a message is on the wire and its buffers are about to change: the link is of no use any more.
-                self._fail(TransportError("a send was cancelled half way", code="cancelled", party=self.peer, stage=label))
+                self._fail(
+                    TransportError("a send was cancelled half way", code="cancelled", party=self.peer, stage=label)
+                )
             raise
 
     async def _until_taken(self, taken: asyncio.Future[None], label: str) -> None:

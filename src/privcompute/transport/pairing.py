@@ -60,7 +60,7 @@ class _Transcript:
     joiner_nonce: bytes
     inviter_nonce: bytes
 
-    def bytes(self) -> bytes:
+    def encoded(self) -> bytes:
         fields = [
             b"privcompute join",
             str(VERSION).encode(),
@@ -75,7 +75,7 @@ class _Transcript:
         return b"".join(len(one).to_bytes(4, "big") + one for one in fields)
 
     def proof(self, key: bytes, role: str) -> bytes:
-        return hmac.digest(key, role.encode() + b"|" + self.bytes(), "sha256")
+        return hmac.digest(key, role.encode() + b"|" + self.encoded(), "sha256")
 
 
 class Joiner:
@@ -94,7 +94,9 @@ class Joiner:
         if same_fingerprint(invitation.fingerprint, identity.fingerprint) or invitation.inviter == identity.name:
             raise refused("the code was made by this node itself", "own_identity")
         if invitation.joiner != identity.name:
-            raise refused(f"the code is for a party called {invitation.joiner}, this node is {identity.name}", "wrong_name")
+            raise refused(
+                f"the code is for a party called {invitation.joiner}, this node is {identity.name}", "wrong_name"
+            )
         self._identity = identity
         self._invitation = invitation
         self._addresses = clean_addresses(addresses)
@@ -131,7 +133,7 @@ class Joiner:
         key = self._invitation.proof_key()
         if len(challenge.nonce) != NONCE_BYTES or not equal(challenge.proof, transcript.proof(key, "inviter")):
             raise refused("the other side does not know this invitation", "bad_proof", party=self._invitation.inviter)
-        return JoinAnswer(proof=transcript.proof(key, "joiner"), signature=self._identity.sign(transcript.bytes()))
+        return JoinAnswer(proof=transcript.proof(key, "joiner"), signature=self._identity.sign(transcript.encoded()))
 
     def peer(self, certificate: str) -> Peer:
         """The inviter, once it has said welcome; its certificate is the one TLS presented and the code names."""
@@ -199,10 +201,8 @@ class Inviter:
             raise refused("its messages are out of order", "bad_frame")
         if not equal(answer.proof, self._transcript.proof(self._pending.proof_key, "joiner")):
             raise refused("the other side does not know this invitation", "bad_proof", party=self._peer.name)
-        if not check_signature(self._peer.certificates[0], self._transcript.bytes(), answer.signature):
+        if not check_signature(self._peer.certificates[0], self._transcript.encoded(), answer.signature):
             raise refused("the other side does not hold the key of its certificate", "bad_proof", party=self._peer.name)
         if not self._book.consume(self._id, self._peer):
             raise refused("the invitation was used meanwhile")
         return self._peer
-
-

@@ -58,12 +58,16 @@ class Probe:
     def sound(self) -> bool:
         """Everything that was tried is as it should be."""
         clock = self.clock is None or abs(self.clock) <= SKEW_ALLOWED
-        return self.reachable and self.tls == "TLSv1.3" and self.pinned is not False and self.admitted is not False and clock
+        return (
+            self.reachable
+            and self.tls == "TLSv1.3"
+            and self.pinned is not False
+            and self.admitted is not False
+            and clock
+        )
 
 
-def probe(
-    address: str, *, peer: Peer | None = None, identity: Identity | None = None, timeout: float = 5.0
-) -> Probe:
+def probe(address: str, *, peer: Peer | None = None, identity: Identity | None = None, timeout: float = 5.0) -> Probe:
     """Looks at an address with the ssl module; blocks up to a few times ``timeout``.
 
     Args:

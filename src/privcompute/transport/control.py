@@ -1,0 +1,160 @@
+"""Control streams: how a node that cannot be reached can still be asked for a link.
+
+`Standing` holds the streams that peers keep open to this node, the newest per certificate. `Keeper` keeps this node's
+stream to one peer open, with growing pauses after a loss. A control stream carries only 'open a session'.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+import grpc
+
+from privcompute.transport import dial
+from privcompute.transport.address import Address
+from privcompute.transport.book import Peer
+from privcompute.transport.gate import CONTROL
+from privcompute.transport.identity import Identity
+from privcompute.transport.limits import MAX_SESSION_ID, TransportLimits
+from privcompute.transport.tls import secure_channel
+from privcompute.wire.control_pb2 import ControlDown, ControlUp, OpenSession
+
+_WAITING: Final = 64
+
+
+class Standing:
+    """The control streams that peers keep open here, by the fingerprint they came with."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._streams: dict[str, tuple[object, queue.Queue[bytes | None]]] = {}
+
+    def serve(self, fingerprint: str, stream: object) -> Iterator[bytes]:
+        """Session ids to ask for; ends when a newer stream of that certificate takes over, or it is ended.
+
+        Args:
+            fingerprint: Of the certificate it came with.
+            stream: Whatever names this stream, for `ended`.
+        """
+        mine: queue.Queue[bytes | None] = queue.Queue(_WAITING)
+        with self._lock:
+            before = self._streams.get(fingerprint)
+            self._streams[fingerprint] = (stream, mine)
+        if before is not None:
+            _put(before[1], None)
+        while (session_id := mine.get()) is not None:
+            yield session_id
+        self.ended(fingerprint, stream)
+
+    def ended(self, fingerprint: str, stream: object) -> None:
+        """That stream is over."""
+        with self._lock:
+            found = self._streams.get(fingerprint)
+            if found is None or found[0] is not stream:
+                return
+            del self._streams[fingerprint]
+        _put(found[1], None)
+
+    def ask(self, fingerprints: Iterable[str], session_id: bytes) -> bool:
+        """Asks the peer with one of these certificates to open that session; False if it keeps no stream here."""
+        with self._lock:
+            found = [self._streams[f][1] for f in fingerprints if f in self._streams]
+        return bool(found) and _put(found[-1], session_id)
+
+    def keep(self, fingerprints: set[str]) -> None:
+        """Ends the streams of all other certificates."""
+        with self._lock:
+            gone = [(f, stream) for f, (stream, _) in self._streams.items() if f not in fingerprints]
+        for fingerprint, stream in gone:
+            self.ended(fingerprint, stream)
+
+    def clear(self) -> None:
+        """Ends all."""
+        self.keep(set())
+
+
+def _put(target: queue.Queue[bytes | None], item: bytes | None) -> bool:
+    try:
+        target.put_nowait(item)
+    except queue.Full:
+        return False
+    return True
+
+
+class Keeper:
+    """Keeps this node's control stream to one peer, in a thread of its own.
+
+    Args:
+        identity: This node's.
+        peer: Whose address is known.
+        limits: Pauses.
+        asked: Called from the thread with the peer and the session it asks for.
+    """
+
+    def __init__(
+        self, identity: Identity, peer: Peer, limits: TransportLimits, asked: Callable[[Peer, bytes], None]
+    ) -> None:
+        self.identity = identity
+        self.peer = peer
+        self._limits = limits
+        self._asked = asked
+        self._stopped = threading.Event()
+        self._call: grpc.Call | None = None
+
+    def start(self) -> None:
+        """Starts the thread."""
+        threading.Thread(target=self._run, name=f"control {self.peer.name}", daemon=True).start()
+
+    def stop(self) -> None:
+        """Ends stream and thread."""
+        self._stopped.set()
+        if self._call is not None:
+            self._call.cancel()
+
+    def _run(self) -> None:
+        pause = self._limits.first_retry
+        while not self._stopped.is_set():
+            for address in self.peer.addresses:
+                if self._stopped.is_set():
+                    return
+                if self._hold(address):
+                    pause = self._limits.first_retry
+            self._stopped.wait(pause)
+            pause = min(2 * pause, self._limits.last_retry)
+
+    def _hold(self, address: str) -> bool:
+        """One stream from beginning to end; whether it was accepted."""
+        target = Address.parse(address).target
+        accepted = False
+        with secure_channel(target, self.identity, self.peer.name, self.peer.certificates, self._limits) as channel:
+            open_stream = channel.stream_stream(
+                CONTROL,
+                request_serializer=ControlUp.SerializeToString,
+                response_deserializer=ControlDown.FromString,
+            )
+            try:
+                call = self._call = open_stream(self._nothing(), metadata=dial.metadata(self.identity))
+                call.initial_metadata()
+                accepted = bool(call.is_active())
+                for message in call:
+                    session_id = message.open.session_id
+                    if 0 < len(session_id) <= MAX_SESSION_ID:
+                        self._asked(self.peer, session_id)
+            except grpc.RpcError:
+                return accepted
+            finally:
+                self._call = None
+        return accepted
+
+    def _nothing(self) -> Iterator[ControlUp]:
+        """This direction stays open and silent until the keeper stops."""
+        while not self._stopped.wait():
+            yield ControlUp()
+
+
+def open_session(session_id: bytes) -> ControlDown:
+    """The one message a control stream carries."""
+    return ControlDown(open=OpenSession(session_id=session_id))

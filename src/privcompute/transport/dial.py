@@ -1,0 +1,108 @@
+"""Calls to another node: a Link for one session, the Control stream, with gRPC's errors given names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from privcompute.errors import PeerError, PrivcomputeError, TransportError
+from privcompute.transport.address import Address
+from privcompute.transport.book import Peer
+from privcompute.transport.gate import CODE_KEY, FINGERPRINT_KEY, LINK, PARTY_KEY, SESSION_KEY, VERSION_KEY
+from privcompute.transport.identity import Identity
+from privcompute.transport.limits import PROTOCOL_VERSION, TransportLimits
+from privcompute.transport.link import GrpcLink
+from privcompute.transport.tls import secure_channel
+
+_REMEDIES = {
+    "not_paired": "the other node does not know this one (any more): pair again",
+    "busy": "ask again later: the other node has as many links open as it allows",
+    "version": "bring both nodes to the same release of privcompute",
+}
+
+
+def metadata(identity: Identity, *more: tuple[str, str | bytes]) -> tuple[tuple[str, str | bytes], ...]:
+    """What every call of ours says of itself."""
+    return ((PARTY_KEY, identity.name), (VERSION_KEY, PROTOCOL_VERSION), *more)
+
+
+def named(error: grpc.RpcError | None, party: str, address: str) -> PrivcomputeError:
+    """The named error of a call that ended by ``error``."""
+    if error is None:
+        return TransportError("the peer's stream ended without a word", code="closed", party=party)
+    code = dict(error.trailing_metadata() or ()).get(CODE_KEY) if isinstance(error, grpc.Call) else None
+    status = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
+    if code:
+        return PeerError(
+            "the peer refused the call", code=str(code)[:64], party=party, remedy=_REMEDIES.get(str(code), "")
+        )
+    if status is grpc.StatusCode.CANCELLED:
+        return TransportError("the link was cancelled", code="closed", party=party)
+    if status is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return TransportError("the link reached its longest life", code="deadline", party=party)
+    return TransportError(
+        f"the connection to {party} at {address} failed or was lost",
+        code="unreachable",
+        party=party,
+        remedy=f"check that {party} runs `privcompute serve`; `privcompute doctor` shows what answers there",
+    )
+
+
+@dataclass
+class Call:
+    """A Link call that the peer has accepted."""
+
+    party: str
+    address: str
+    fingerprint: str
+    channel: Any
+    stream: Any
+
+    def cancel(self) -> None:
+        """Ends the call at once."""
+        self.stream.cancel()
+
+    def read(self, link: GrpcLink) -> None:
+        """Reads to the end; runs in a thread."""
+        try:
+            link.read_from(self.stream, self._reason)
+        finally:
+            self.channel.close()
+
+    def _reason(self, error: Exception | None) -> PrivcomputeError:
+        return named(error if isinstance(error, grpc.RpcError) else None, self.party, self.address)
+
+
+def open_link(
+    identity: Identity, peer: Peer, address: str, session_id: bytes, frames: Iterator[bytes], limits: TransportLimits
+) -> Call:
+    """Dials one address and opens a Link; blocks until the peer has accepted it.
+
+    Raises:
+        TransportError: it cannot be reached, or its certificate is not a pinned one.
+        PeerError: it refused, by that code.
+    """
+    channel = secure_channel(Address.parse(address).target, identity, peer.name, peer.certificates, limits)
+    try:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=limits.connect)
+        except grpc.FutureTimeoutError:
+            raise named(grpc.RpcError(), peer.name, address) from None
+        stream = channel.stream_stream(LINK)(
+            frames, metadata=metadata(identity, (SESSION_KEY, session_id)), timeout=limits.link
+        )
+        try:
+            said = dict(stream.initial_metadata() or ())
+        except grpc.RpcError as error:
+            raise named(error, peer.name, address) from None
+        fingerprint = str(said.get(FINGERPRINT_KEY, ""))
+        if fingerprint not in peer.fingerprints:
+            stream.cancel()
+            raise named(stream if isinstance(stream, grpc.RpcError) else None, peer.name, address)
+    except BaseException:
+        channel.close()
+        raise
+    return Call(peer.name, address, fingerprint, channel, stream)

@@ -1,0 +1,119 @@
+"""What a listening node serves: Link, Control, Join, and the standard health service. All in gRPC's threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from privcompute.errors import PeerError, PrivcomputeError, TransportError
+from privcompute.transport.control import open_session
+from privcompute.transport.gate import (
+    CONTROL,
+    FINGERPRINT_KEY,
+    JOIN,
+    LINK,
+    NODE,
+    PAIRING,
+    SESSION_KEY,
+    Gate,
+    refuse,
+)
+from privcompute.transport.limits import MAX_SESSION_ID
+from privcompute.transport.pairing import Inviter
+from privcompute.wire.control_pb2 import ControlDown, ControlUp
+from privcompute.wire.pairing_pb2 import JoinDown, JoinUp, JoinWelcome
+
+if TYPE_CHECKING:
+    from privcompute.transport.endpoint import Endpoint
+
+
+def add_services(server: grpc.Server, gate: Gate, endpoint: Endpoint) -> None:
+    """Registers all services of a node."""
+    served = _Services(gate, endpoint)
+    node = {
+        "Link": grpc.stream_stream_rpc_method_handler(served.link),
+        "Control": grpc.stream_stream_rpc_method_handler(
+            served.control,
+            request_deserializer=ControlUp.FromString,
+            response_serializer=ControlDown.SerializeToString,
+        ),
+    }
+    pairing = {
+        "Join": grpc.stream_stream_rpc_method_handler(
+            served.join, request_deserializer=JoinUp.FromString, response_serializer=JoinDown.SerializeToString
+        )
+    }
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler(NODE, node), grpc.method_handlers_generic_handler(PAIRING, pairing))
+    )
+    checks = health.HealthServicer()
+    for name in ("", NODE):
+        checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+
+
+class _Services:
+    def __init__(self, gate: Gate, endpoint: Endpoint) -> None:
+        self._gate = gate
+        self._endpoint = endpoint
+
+    def link(self, incoming: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        """One session's data; see transport/frames.py."""
+        caller = self._gate.admit(LINK, context)
+        peer = caller.known()
+        session_id = dict(context.invocation_metadata()).get(SESSION_KEY, b"")
+        if not isinstance(session_id, bytes) or not 0 < len(session_id) <= MAX_SESSION_ID:
+            refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "bad_session", "a session id has 1 to 64 bytes")
+        try:
+            link = self._endpoint.incoming(peer, caller.fingerprint, session_id, context.cancel)
+        except PeerError as error:
+            refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, error.code, error.message)
+        if not context.add_callback(link.outbox.kill):
+            link.outbox.kill()
+        context.send_initial_metadata(((FINGERPRINT_KEY, link.own_fingerprint),))
+        lost: Callable[[Exception | None], PrivcomputeError] = lambda _: TransportError(  # noqa: E731 - one sentence
+            f"the connection of {peer.name} was lost",
+            code="unreachable",
+            party=peer.name,
+            remedy=f"check that {peer.name}'s node still runs, then ask again",
+        )
+        threading.Thread(target=link.read_from, args=(incoming, lost), name=f"read {peer.name}", daemon=True).start()
+        yield from link.outbox
+        link.peer_done.wait(self._endpoint.limits.close)
+
+    def control(self, incoming: Iterator[ControlUp], context: grpc.ServicerContext) -> Iterator[ControlDown]:
+        """A peer that this node may ask for links."""
+        caller = self._gate.admit(CONTROL, context)
+        standing = self._endpoint.standing
+        context.add_callback(lambda: standing.ended(caller.fingerprint, context))
+        context.send_initial_metadata(())
+        for session_id in standing.serve(caller.fingerprint, context):
+            yield open_session(session_id)
+
+    def join(self, incoming: Iterator[JoinUp], context: grpc.ServicerContext) -> Iterator[JoinDown]:
+        """Pairing by a one-time code; see transport/pairing.py."""
+        endpoint = self._endpoint
+        caller = self._gate.admit(JOIN, context)
+        timer = threading.Timer(endpoint.limits.join, context.cancel)
+        timer.daemon = True
+        timer.start()
+        try:
+            inviter = Inviter(endpoint.identity, endpoint.book, caller.fingerprint)
+            yield JoinDown(challenge=inviter.challenge(self._step(incoming, "hello")))
+            inviter.welcome(self._step(incoming, "answer"))
+            yield JoinDown(welcome=JoinWelcome())
+        except PrivcomputeError as error:
+            refuse(context, grpc.StatusCode.PERMISSION_DENIED, error.code, error.message)
+        finally:
+            timer.cancel()
+
+    @staticmethod
+    def _step(incoming: Iterator[JoinUp], wanted: str) -> Any:
+        message = next(incoming, None)
+        if message is None or message.WhichOneof("step") != wanted:
+            raise PeerError("the join's messages are out of order", code="bad_frame")
+        return getattr(message, wanted)
