@@ -15,7 +15,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -358,10 +359,11 @@ async def _answer(job: _Job, peer: str) -> Outcome | None:
         if dataset.entry.consent == "manual":
             await _manual_consent(node, peer, plan, digest)
     prepared = await job.prepared(plan)
-    await negotiation.say(channel, "ready", {"plan_digest": digest})
-    if len(parties) > 2:
-        await negotiation.hear(channel, "go", (), node.config.limits.run_seconds)
-        await _link_others(job, peer, parties)
+    async with _links_among_others(job, peer, parties) as connect:
+        await negotiation.say(channel, "ready", {"plan_digest": digest})
+        if len(parties) > 2:
+            await negotiation.hear(channel, "go", (), node.config.limits.run_seconds)
+            await connect()
     return await job.run(plan, parties, prepared)
 
 
@@ -412,13 +414,32 @@ async def _manual_consent(node: NodeContext, peer: str, plan: Plan, digest: str)
     )
 
 
-async def _link_others(job: _Job, asker: str, parties: Sequence[Party]) -> None:
-    """Links among the parties that did not ask: the one earlier in the alphabet opens."""
-    me = job.node.name
-    for name in sorted(p.name for p in parties):
-        if name in (me, asker):
-            continue
-        if me < name:
-            job.channels[name] = await job.node.endpoint.open_link(name, job.session_id)
-        else:
-            job.channels[name] = await job.node.endpoint.accept_link(name, job.session_id, job.timeout)
+@asynccontextmanager
+async def _links_among_others(
+    job: _Job, asker: str, parties: Sequence[Party]
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Links among the parties that did not ask: the one earlier in the alphabet opens.
+
+    Those that will come are expected from the beginning, so that none is taken for a new question; the links are made
+    when the yielded function is called, once the asker has said that all are ready.
+    """
+    me, endpoint = job.node.name, job.node.endpoint
+    others = sorted(p.name for p in parties if p.name not in (me, asker))
+    seconds = job.node.config.limits.run_seconds
+    coming = {
+        name: asyncio.create_task(endpoint.accept_link(name, job.session_id, seconds)) for name in others if name < me
+    }
+    await asyncio.sleep(0)  # the tasks begin, and with that expect their links
+
+    async def connect() -> None:
+        for name in others:
+            if name > me:
+                job.channels[name] = await endpoint.open_link(name, job.session_id)
+        for name, link in coming.items():
+            job.channels[name] = await asyncio.wait_for(link, job.timeout)
+
+    try:
+        yield connect
+    finally:
+        for link in coming.values():
+            link.cancel()
