@@ -436,7 +436,15 @@ async def _links_among_others(
             if name > me:
                 job.channels[name] = await endpoint.open_link(name, job.session_id)
         for name, link in coming.items():
-            job.channels[name] = await asyncio.wait_for(link, job.timeout)
+            done, _ = await asyncio.wait({link}, timeout=job.timeout)
+            if not done:
+                raise TransportError(
+                    f"{name} did not open its link in time",
+                    code="unreachable",
+                    party=name,
+                    remedy=f"check the network from {name} to {me} (privcompute doctor there)",
+                )
+            job.channels[name] = link.result()
 
     try:
         yield connect
