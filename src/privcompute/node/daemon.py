@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
-from privcompute.errors import UsageError
 from privcompute.node import operations
-from privcompute.node.home import Home
+from privcompute.node.home import Home, alone
 from privcompute.node.local_socket import Consent, SocketServer, Watcher
 from privcompute.node.opened import opened
 from privcompute.session import Progress
 
 LOG = logging.getLogger("privcompute.node")
-
-
-@contextmanager
-def alone(home: Home) -> Iterator[None]:
-    """Hold the home's lock; the system gives it back when this process dies, however it dies.
-
-    Raises:
-        UsageError: code `already_running`.
-    """
-    handle = os.open(home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(
-                f"a node runs in {home.path} already",
-                code="already_running",
-                remedy="use it, or stop that process first",
-            ) from None
-        yield
-    finally:
-        os.close(handle)
 
 
 async def serve(home: Home, *, ready: Callable[[tuple[str, ...]], None]) -> None:
@@ -62,7 +36,7 @@ async def serve(home: Home, *, ready: Callable[[tuple[str, ...]], None]) -> None
         loop.add_signal_handler(one, stop.set)
     try:
         with alone(home):
-            async with opened(home, listen=True, observer=_log_progress) as context:
+            async with opened(home, serve=True, observer=_log_progress) as context:
 
                 async def operation(call: dict[str, Any], consent: Consent, watch: Watcher) -> Any:
                     return await operations.perform(context, call, consent, watch)

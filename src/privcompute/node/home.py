@@ -10,10 +10,13 @@ serve.lock      held (flock) by the running node, so that a killed one leaves no
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,3 +145,25 @@ def write_private(path: Path, text: str) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+@contextmanager
+def alone(home: Home) -> Iterator[None]:
+    """Hold the home's lock; the system gives it back when this process dies, however it dies.
+
+    Raises:
+        UsageError: code `already_running`.
+    """
+    handle = os.open(home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                f"a node runs in {home.path} already",
+                code="already_running",
+                remedy="use it, or stop that process first",
+            ) from None
+        yield
+    finally:
+        os.close(handle)

@@ -22,12 +22,13 @@ def silent(_: Progress) -> None:
 
 
 @asynccontextmanager
-async def opened(home: Home, *, listen: bool = False, observer: Observer = silent) -> AsyncIterator[NodeContext]:
+async def opened(home: Home, *, serve: bool = False, observer: Observer = silent) -> AsyncIterator[NodeContext]:
     """Open the node of a home.
 
     Args:
         home: A complete home.
-        listen: Whether to listen on the configured port (`serve`); otherwise only reach out.
+        serve: Whether to listen on the configured port and to let peers that cannot be reached ask; otherwise this
+            node only reaches out.
         observer: Told of the progress of answers to peers.
 
     Raises:
@@ -44,9 +45,9 @@ async def opened(home: Home, *, listen: bool = False, observer: Observer = silen
         endpoint = Endpoint(
             identity,
             store.peers,
-            listen=config.listen if listen else None,
+            listen=config.listen if serve else None,
             limits=TransportLimits(credit=config.limits.credit_mib << 20),
-            keep_control=listen,
+            keep_control=serve,
             on_link=answers.take,
         )
         context = NodeContext(

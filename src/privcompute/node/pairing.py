@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from privcompute.errors import PrivcomputeError, UsageError
+import asyncio
+from dataclasses import dataclass
+
+from privcompute.errors import PeerError, PrivcomputeError, TransportError, UsageError
 from privcompute.node import local_socket
 from privcompute.node.config import Config
 from privcompute.node.config import load as load_config
-from privcompute.node.home import Home
+from privcompute.node.home import Home, alone
+from privcompute.node.opened import opened
 from privcompute.node.store import Store
+from privcompute.transport import renewal
 from privcompute.transport.address import Address, reachable_addresses
+from privcompute.transport.book import Peer, already_paired
 from privcompute.transport.identity import Identity
 from privcompute.transport.invitation import Invitation, invite
+from privcompute.transport.join import join
 
 
 async def make_invitation(home: Home, peer: str, addresses: tuple[str, ...]) -> Invitation:
@@ -33,11 +40,42 @@ async def make_invitation(home: Home, peer: str, addresses: tuple[str, ...]) -> 
     return made
 
 
-async def own_addresses(home: Home, config: Config) -> tuple[str, ...]:
+async def join_with(home: Home, code: str, addresses: tuple[str, ...]) -> Peer:
+    """Pair with the node that made a code.
+
+    Args:
+        home: This node's.
+        code: As `invite` printed it.
+        addresses: Where the inviter reaches this node; default: as it listens.
+
+    Raises:
+        UsageError: the code is damaged or expired, or the inviter is paired already.
+        PeerError: the inviter refused.
+        TransportError: none of its addresses answers.
+    """
+    home.require()
+    config = load_config(home.config_file)
+    identity = Identity.load(home.identity)
+    inviter = Invitation.decode(code).inviter
+    store = Store(home.database)
+    try:
+        if store.peers.get(inviter) is not None:
+            raise already_paired(inviter)
+        given = tuple(str(Address.parse(one)) for one in addresses)
+        own = given or await own_addresses(home, config, needed=False)
+        peer = await asyncio.to_thread(join, identity, code, own)
+        store.peers.add(peer)
+        store.audit.append("join", peer=peer.name, fingerprint=peer.fingerprints[0])
+    finally:
+        store.close()
+    return peer
+
+
+async def own_addresses(home: Home, config: Config, *, needed: bool = True) -> tuple[str, ...]:
     """Where peers reach this node: the running node's ports, else the configured one; nothing if it does not listen.
 
     Raises:
-        UsageError: the configured port is 0 and no node runs, so that the port is not known.
+        UsageError: an address is needed, the configured port is 0 and no node runs, so that the port is not known.
     """
     if config.listen is None:
         return ()
@@ -49,9 +87,69 @@ async def own_addresses(home: Home, config: Config) -> tuple[str, ...]:
             raise
         port = None
     if port is None and Address.parse(config.listen).port == 0:
+        if not needed:
+            return ()
         raise UsageError(
             "the port is chosen when the node starts, and it does not run",
             code="no_address",
             remedy="start `privcompute serve` first, or give --address HOST:PORT",
         )
     return reachable_addresses(config.listen, port)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """How far a renewal has come.
+
+    Attributes:
+        fingerprint: Of the new certificate.
+        in_use: Whether this node presents it now.
+        told: Peers that accept it.
+        not_told: Peers that could not be told yet; the old certificate stays in use until they are.
+    """
+
+    fingerprint: str
+    in_use: bool
+    told: tuple[str, ...]
+    not_told: tuple[str, ...]
+
+
+async def renew_identity(home: Home, *, force: bool = False) -> Renewed:
+    """Make a new key and certificate, tell every peer, and use it once all of them know.
+
+    A renewal that could not reach every peer is taken up again by the next call, with the same new certificate.
+
+    Args:
+        home: This node's.
+        force: Use the new certificate though some peer was not told; that peer has to pair again.
+
+    Raises:
+        UsageError: a node runs here; it would go on presenting the old certificate.
+    """
+    home.require()
+    with alone(home):
+        following = _following(home)
+        told: list[str] = []
+        missed: list[str] = []
+        async with opened(home) as context:
+            for peer in context.store.peers.all():
+                try:
+                    await renewal.tell(context.endpoint, peer.name, following)
+                    told.append(peer.name)
+                except (TransportError, PeerError):
+                    missed.append(peer.name)
+            in_use = force or not missed
+            if in_use:
+                Identity.promote(home.identity)
+            context.store.audit.append("renew", fingerprint=following.fingerprint, in_use=in_use, not_told=missed)
+    return Renewed(following.fingerprint, in_use, tuple(told), tuple(missed))
+
+
+def _following(home: Home) -> Identity:
+    """The next identity of a renewal that has begun, else a fresh one, kept before anybody hears of it."""
+    try:
+        return Identity.load(home.identity, as_next=True)
+    except UsageError:
+        following = Identity.load(home.identity).renew()
+        following.save(home.identity, as_next=True)
+        return following
