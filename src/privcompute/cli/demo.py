@@ -59,11 +59,11 @@ def demo(keep: Path | None, rows: int) -> None:
 
 
 def _ask(stage: Stage, sql: str) -> dict[str, Any]:
-    from privcompute.cli.render import release_text
+    from privcompute.cli.render import release_text, sql_text
 
     as_json = settings().json
     if not as_json:
-        click.echo(f'\ninsurer$ privcompute query "\n{_indented(sql)}"\n')
+        click.echo(f'\ninsurer$ privcompute query --yes "\n{sql_text(sql)}"\n')
     answer = stage.query(sql)
     oracle = stage.oracle(sql)
     equal = oracle.agrees(answer)
@@ -73,7 +73,3 @@ def _ask(stage: Stage, sql: str) -> dict[str, Any]:
         click.echo(table(oracle.columns, oracle.rows))
         click.echo("equal" if equal else "NOT EQUAL: please report this")
     return {"sql": sql, **{k: v for k, v in answer.items() if k != "sql"}, "oracle_rows": oracle.rows, "equal": equal}
-
-
-def _indented(sql: str) -> str:
-    return "\n".join("    " + line for line in sql.strip().splitlines())

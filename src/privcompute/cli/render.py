@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import textwrap
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +14,7 @@ from privcompute.cli.output import printable, table
 
 def plan_text(body: Mapping[str, Any]) -> str:
     """The plan, its cost and its disclosure report."""
-    lines = [_sql(body["sql"]), ""]
+    lines = [sql_text(body["sql"]), ""]
     for side in body.get("sides", ()):
         uses = ", ".join(f"{column} ({use})" for column, use in side["uses"])
         lines.append(
@@ -44,14 +48,24 @@ _REVEAL = {
 
 
 def learned_lines(learned: Mapping[str, Sequence[Mapping[str, Any]]], verb: str) -> list[str]:
-    """What each party learns, one line a fact."""
+    """What each party learns, one paragraph a fact; equal facts (the two sums of an average) once, with a count."""
     lines = []
     for party, facts in learned.items():
         lines.append(f"{party} {verb}" + (":" if facts else " nothing"))
-        for fact in facts:
-            size = f" [{fact['size']} bits]" if fact.get("size") is not None else ""
-            lines.append(f"  - {fact['what']}{size}" + (f": {fact['why']}" if fact["why"] else ""))
+        times = Counter(_fact(fact) for fact in facts)
+        for text, count in times.items():
+            lines += _wrapped(f"  - {text}" + (f" ({count} of them)" if count > 1 else ""))
     return lines
+
+
+def _fact(fact: Mapping[str, Any]) -> str:
+    size = f" [{fact['size']} bits]" if fact.get("size") is not None else ""
+    return f"{fact['what']}{size}" + (f": {fact['why']}" if fact["why"] else "")
+
+
+def _wrapped(text: str) -> list[str]:
+    width = max(60, min(120, shutil.get_terminal_size((110, 24)).columns))
+    return textwrap.wrap(text, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
 
 
 def cost_line(cost: Mapping[str, Any]) -> str:
@@ -99,8 +113,15 @@ def bytes_text(number: float) -> str:
     return f"{number:.2f} GB"
 
 
-def _sql(sql: str) -> str:
-    return "\n".join("  " + line for line in sql.strip().splitlines())
+def sql_text(sql: str) -> str:
+    """The SQL with a new line before FROM, JOIN and WHERE; texts in quotes stay as they are."""
+    parts = _QUOTED.split(" ".join(sql.split()) if "'" not in sql and '"' not in sql else sql.strip())
+    broken = "".join(part if i % 2 else _CLAUSE.sub(r"\n\1", part) for i, part in enumerate(parts))
+    return "\n".join("  " + line.strip() for line in broken.splitlines() if line.strip())
+
+
+_QUOTED = re.compile(r"""('[^']*'|"[^"]*")""")
+_CLAUSE = re.compile(r"\s+(FROM|JOIN|WHERE|GROUP BY|ORDER BY)\b")
 
 
 def _clean(lines: Iterable[str]) -> str:

@@ -10,14 +10,11 @@ from privcompute.node import local_socket
 from privcompute.node.config import Config
 from privcompute.node.config import load as load_config
 from privcompute.node.home import Home, alone
-from privcompute.node.opened import opened
 from privcompute.node.store import Store
-from privcompute.transport import renewal
 from privcompute.transport.address import Address, reachable_addresses
 from privcompute.transport.book import Peer, already_paired
 from privcompute.transport.identity import Identity
 from privcompute.transport.invitation import Invitation, invite
-from privcompute.transport.join import join
 
 
 async def make_invitation(home: Home, peer: str, addresses: tuple[str, ...]) -> Invitation:
@@ -53,6 +50,8 @@ async def join_with(home: Home, code: str, addresses: tuple[str, ...]) -> Peer:
         PeerError: the inviter refused.
         TransportError: none of its addresses answers.
     """
+    from privcompute.transport.join import join  # deferred: brings in grpc, which `invite` does not need
+
     home.require()
     config = load_config(home.config_file)
     identity = Identity.load(home.identity)
@@ -126,6 +125,9 @@ async def renew_identity(home: Home, *, force: bool = False) -> Renewed:
     Raises:
         UsageError: a node runs here; it would go on presenting the old certificate.
     """
+    from privcompute.node.opened import opened  # deferred, as in `join_with`
+    from privcompute.transport import renewal
+
     home.require()
     with alone(home):
         following = _following(home)
