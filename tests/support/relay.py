@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 _CHUNK = 1 << 16
@@ -45,9 +45,12 @@ class Relay:
         self._target, self._delay, self._mischief = target, delay, mischief
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def disarm(self) -> None:
-        """From now on the relay only delays."""
-        self._mischief = None
+    def arm(self, mischief: Mischief | None) -> None:
+        """From now on this goes wrong, ``after`` counted from here; None: nothing more."""
+        self.struck = False
+        if mischief is not None:
+            mischief = replace(mischief, after=mischief.after + self.carried[mischief.direction])
+        self._mischief = mischief
 
     async def serve(self, ready: threading.Event, stop: asyncio.Event) -> None:
         """Listens until ``stop``."""
