@@ -23,7 +23,7 @@ from privcompute.testing import Simulation, simulate
 
 WORLDS = 6
 PLANS = 9
-ARROW = {"VARCHAR": pa.string(), "BIGINT": pa.int64()}
+ARROW: dict[str, Any] = {"VARCHAR": pa.string(), "BIGINT": pa.int64()}
 
 
 def plans(here: World, seed: int, receivers: tuple[str, ...]) -> list[Plan]:
@@ -51,13 +51,19 @@ def limbs(values: list[int], wide: bool) -> Any:
     return np.array([[v & mask, (v >> 64) & mask] for v in values], dtype=np.uint64).reshape(-1, 2)
 
 
+def tuple_of(key: Any) -> tuple[Any, ...]:
+    """A key as the ideal run keeps it: a tuple of its components."""
+    assert isinstance(key, tuple)
+    return key
+
+
 def holding(plan: Plan, side: int, known: ideal.Holding) -> Holding:
     """The ideal run's features as a real holder brings them."""
     one = plan.sides[side]
     names = [f"k{i}" for i in range(len(one.keys))]
     table = pa.table(
         {
-            name: pa.array([key[i] for key in known.keys], ARROW[kind])  # type: ignore[index]
+            name: pa.array([tuple_of(key)[i] for key in known.keys], ARROW[kind])
             for i, (name, kind) in enumerate(zip(names, one.key_types, strict=True))
         }
     )

@@ -1,0 +1,1 @@
+"""Messages generated from protos/ by `make proto`; not edited by hand."""
