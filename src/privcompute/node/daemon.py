@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any
 
+from privcompute.errors import IntegrityError
 from privcompute.node import operations
 from privcompute.node.home import Home, alone
 from privcompute.node.local_socket import Consent, SocketServer, Watcher
@@ -47,6 +49,7 @@ async def serve(home: Home, *, ready: Callable[[tuple[str, ...]], None]) -> None
                 LOG.info("serving %s on %s", context.name, ", ".join(context.endpoint.addresses) or "no port")
                 try:
                     ready(tuple(context.endpoint.addresses))
+                    threading.Thread(target=_warm, name="warm", daemon=True).start()
                     await stop.wait()
                 finally:
                     LOG.info("stopping")
@@ -54,6 +57,16 @@ async def serve(home: Home, *, ready: Callable[[tuple[str, ...]], None]) -> None
     finally:
         for one in signals:
             loop.remove_signal_handler(one)
+
+
+def _warm() -> None:
+    """Load (or compile) and prove the kernels before the first query needs them; a fault is that query's to report."""
+    from privcompute.he.warm import warm_up
+
+    try:
+        warm_up()
+    except IntegrityError as error:
+        LOG.error("%s", error.message)
 
 
 def _log_progress(progress: Progress) -> None:

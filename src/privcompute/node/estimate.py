@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from privcompute.query import Plan
 
 _NETWORK = 125e6  # bytes a second
-_REFERENCE_LADDERS = 20_000.0  # of the machine on which the kernel's times were taken, on one core
+_REFERENCE_LADDERS = 60_000.0  # of the machine on which the kernel's times were taken, on one core
 _ROWS = 1.0e6  # rows a second that DuckDB reads, checks and sums, a column; coarse
 _FIXED_SECONDS = 0.5  # negotiation, opening the source, the ledger
 _ROUNDS = 8
