@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -213,7 +213,7 @@ class Oracle:
     """DuckDB's answer, values as JSON."""
 
     columns: tuple[str, ...]
-    rows: list[list[Any]]
+    rows: list[list[Any]] = field(repr=False)
 
     def agrees(self, answer: Mapping[str, Any]) -> bool:
         """Whether the nodes' answer is this one: integers and decimals exactly, reals within the printed bound."""

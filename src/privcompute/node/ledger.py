@@ -133,7 +133,7 @@ class Ledger:
                 _refuse_if_near(one, _bits(row, one), minimum, "the set of an earlier query")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Packed:
     """A selection as bits: `bits` (ceil(keys / 8),) uint8."""
 
