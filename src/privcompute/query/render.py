@@ -47,14 +47,25 @@ def _precision(node: Node) -> int:
 
 def fits(node: Node) -> bool:
     """Whether every exact number at or below the node can be computed as HUGEINT and DECIMAL(38)."""
-    own = True
-    if node.kind in EXACT and node.range is not None:
-        limit = node.range.magnitude * 10 ** (node.digits or 0)
-        leaf = node.op in ("column", "number")
-        own = limit < HUGE_LIMIT and (node.kind is not Kind.DECIMAL or leaf or _precision(node) <= MAX_DECIMAL)
-        if node.kind is Kind.DECIMAL and node.op != "number" and not leaf:
-            own = own and _precision(node) + (node.digits or 0) < MAX_DECIMAL
-    return own and all(fits(a) for a in node.args)
+    return fits_alone(node) and all(fits(a) for a in node.args)
+
+
+def fits_alone(node: Node) -> bool:
+    """Whether the node can be computed so, given that its operands can."""
+    exact = [a for a in node.args if a.kind in EXACT and a.range is not None and a.digits is not None]
+    aligned = node.op in ("+", "-") or (node.op in _COMPARISONS and any(a.op in _ARITHMETIC for a in node.args))
+    if aligned and exact:
+        # Both operands are brought to the digits of the finer one first.
+        digits = max(a.digits or 0 for a in exact)
+        if any(a.interval.magnitude * 10**digits >= HUGE_LIMIT for a in exact):
+            return False
+    if node.kind not in EXACT or node.range is None:
+        return True
+    if node.range.magnitude * 10 ** (node.digits or 0) >= HUGE_LIMIT:
+        return False
+    if node.kind is not Kind.DECIMAL or node.op in ("column", "number"):
+        return True
+    return _precision(node) + (node.digits or 0) < MAX_DECIMAL
 
 
 def scaled(node: Node, digits: int) -> str:
@@ -95,7 +106,12 @@ def _unscaled(node: Node) -> str:
         wide = min(MAX_DECIMAL, _precision(node))
         power = f"CAST({10**node.digits} AS DECIMAL({node.digits + 1},0))"
         # A value outside the public range becomes NULL here; the check of the whole column refuses it by name.
-        return f"CAST(TRY_CAST({text} AS DECIMAL({wide},{node.digits})) * {power} AS HUGEINT)"
+        held = f"TRY_CAST({text} AS DECIMAL({wide},{node.digits}))"
+        # Widened before the product: DuckDB keeps one of two DECIMALs of up to 18 digits within 18.
+        widened = wide + node.digits + 1
+        if widened > MAX_DECIMAL:
+            return f"TRY_CAST(replace(CAST({text} AS VARCHAR), '.', '') AS HUGEINT)"
+        return f"CAST(CAST({held} AS DECIMAL({widened},{node.digits})) * {power} AS HUGEINT)"
     return f"CAST({text} AS HUGEINT)"
 
 

@@ -145,7 +145,8 @@ class DatasetEntry:
         try:
             entry = _entry(data)
         except (UsageError, _Malformed) as error:
-            raise PeerError(f"a catalogue entry is not valid: {error}", code="bad_entry", party=party) from None
+            reason = error.message if isinstance(error, UsageError) else str(error)
+            raise PeerError(f"a catalogue entry is not valid: {reason}", code="bad_entry", party=party) from None
         if party is not None and entry.party != party:
             raise PeerError("a catalogue entry names another party as owner", code="bad_entry", party=party)
         return entry

@@ -160,8 +160,11 @@ class Encoder:
         if not scale:
             return f"CAST({self.x} AS HUGEINT)"
         width = int(self.type.type.removeprefix("DECIMAL(").split(",")[0])
-        if width + scale + 1 <= _MOST_DIGITS:
-            return f"CAST({self.x} * CAST({10**scale} AS DECIMAL({scale + 1},0)) AS HUGEINT)"
+        wide = width + scale + 1
+        if wide <= _MOST_DIGITS:
+            # Widened first: DuckDB keeps a product of two DECIMALs of up to 18 digits within 18.
+            widened = f"CAST({self.x} AS DECIMAL({wide},{scale}))"
+            return f"CAST({widened} * CAST({10**scale} AS DECIMAL({scale + 1},0)) AS HUGEINT)"
         # The product would not fit a DECIMAL; the text has all digits of the scale, always.
         return f"CAST(replace(CAST({self.x} AS VARCHAR), '.', '') AS HUGEINT)"
 
