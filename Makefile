@@ -47,8 +47,8 @@ docs: $(READY)  ## write docs/protocols.md from the boxes and cards
 	@$(BIN)/python -m privcompute.testing.protocol_docs docs/protocols.md
 
 proto: $(READY)  ## generate src/privcompute/wire from protos/
-	@$(BIN)/python -m grpc_tools.protoc -I protos --python_out=src/privcompute/wire --pyi_out=src/privcompute/wire \
-		$$(cd protos && find . -name '*.proto')
+	@$(BIN)/python -m grpc_tools.protoc -Iprivcompute/wire=protos/privcompute/v1 --python_out=src --pyi_out=src \
+		$$(cd protos/privcompute/v1 && ls *.proto | sed 's|^|privcompute/wire/|')
 
 lock: $(READY)  ## resolve requirements.lock anew (needs uv)
 	uv pip compile pyproject.toml --group dev --extra frames --universal --generate-hashes --python-version 3.11 \

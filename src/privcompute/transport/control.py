@@ -109,10 +109,11 @@ class Keeper:
         threading.Thread(target=self._run, name=f"control {self.peer.name}", daemon=True).start()
 
     def stop(self) -> None:
-        """Ends stream and thread."""
+        """Ends the stream; the thread follows."""
         self._stopped.set()
-        if self._call is not None:
-            self._call.cancel()
+        call = self._call
+        if call is not None:
+            call.cancel()
 
     def _run(self) -> None:
         pause = self._limits.first_retry
@@ -135,9 +136,13 @@ class Keeper:
                 request_serializer=ControlUp.SerializeToString,
                 response_deserializer=ControlDown.FromString,
             )
+            over = threading.Event()
             try:
-                call = self._call = open_stream(self._nothing(), metadata=dial.metadata(self.identity))
-                call.initial_metadata()
+                call = self._call = open_stream(_silence(over), metadata=dial.metadata(self.identity))
+                if self._stopped.is_set():  # `stop` may have looked before there was a call to cancel
+                    call.cancel()
+                with dial.cancelled_after(call, self._limits.connect):
+                    call.initial_metadata()
                 accepted = bool(call.is_active())
                 for message in call:
                     session_id = message.open.session_id
@@ -146,13 +151,15 @@ class Keeper:
             except grpc.RpcError:
                 return accepted
             finally:
+                over.set()
                 self._call = None
         return accepted
 
-    def _nothing(self) -> Iterator[ControlUp]:
-        """This direction stays open and silent until the keeper stops."""
-        while not self._stopped.wait():
-            yield ControlUp()
+
+def _silence(over: threading.Event) -> Iterator[ControlUp]:
+    """The direction that carries nothing: gRPC's thread waits here until the stream is over."""
+    over.wait()
+    yield from ()
 
 
 def open_session(session_id: bytes) -> ControlDown:

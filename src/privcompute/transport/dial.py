@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +18,14 @@ from privcompute.transport.gate import CODE_KEY, FINGERPRINT_KEY, LINK, PARTY_KE
 from privcompute.transport.identity import Identity
 from privcompute.transport.limits import PROTOCOL_VERSION, TransportLimits
 from privcompute.transport.link import GrpcLink
+from privcompute.transport.probe import probe
 from privcompute.transport.tls import secure_channel
 
+_PROBE_SECONDS = 3.0
 _REMEDIES = {
     "not_paired": "the other node does not know this one (any more): pair again",
     "busy": "ask again later: the other node has as many links open as it allows",
+    "wrong_certificate": "check the address; if the other node was set up anew, unpair it and pair again",
     "version": "bring both nodes to the same release of privcompute",
 }
 
@@ -76,10 +82,29 @@ class Call:
         return named(error if isinstance(error, grpc.RpcError) else None, self.party, self.address)
 
 
+def hang_up(dialled: Future[Call]) -> None:
+    """Ends the call that a dialling nobody waits for any more has opened, if it has."""
+    if not dialled.cancelled() and dialled.exception() is None:
+        dialled.result().cancel()
+        dialled.result().channel.close()
+
+
+@contextlib.contextmanager
+def cancelled_after(call: grpc.Call, seconds: float) -> Iterator[None]:
+    """Cancels the call if the body takes longer: gRPC's own deadline would bound the whole stream."""
+    timer = threading.Timer(seconds, call.cancel)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def open_link(
     identity: Identity, peer: Peer, address: str, session_id: bytes, frames: Iterator[bytes], limits: TransportLimits
 ) -> Call:
-    """Dials one address and opens a Link; blocks until the peer has accepted it.
+    """Dials one address and opens a Link; blocks until the peer has accepted it, at most `TransportLimits.connect`.
 
     Raises:
         TransportError: it cannot be reached, or its certificate is not a pinned one.
@@ -87,22 +112,37 @@ def open_link(
     """
     channel = secure_channel(Address.parse(address).target, identity, peer.name, peer.certificates, limits)
     try:
-        try:
-            grpc.channel_ready_future(channel).result(timeout=limits.connect)
-        except grpc.FutureTimeoutError:
-            raise named(grpc.RpcError(), peer.name, address) from None
         stream = channel.stream_stream(LINK)(
             frames, metadata=metadata(identity, (SESSION_KEY, session_id)), timeout=limits.link
         )
-        try:
+        with cancelled_after(stream, limits.connect):
             said = dict(stream.initial_metadata() or ())
-        except grpc.RpcError as error:
-            raise named(error, peer.name, address) from None
         fingerprint = str(said.get(FINGERPRINT_KEY, ""))
+        if not fingerprint:
+            raise _refusal(stream, peer, address, identity)
         if fingerprint not in peer.fingerprints:
             stream.cancel()
-            raise named(stream if isinstance(stream, grpc.RpcError) else None, peer.name, address)
+            raise PeerError(
+                "the peer names a certificate that is not pinned", code="wrong_certificate", party=peer.name
+            )
     except BaseException:
         channel.close()
         raise
     return Call(peer.name, address, fingerprint, channel, stream)
+
+
+def _refusal(stream: Any, peer: Peer, address: str, identity: Identity) -> PrivcomputeError:
+    """Why a call was not accepted. gRPC cannot tell a refused certificate from a closed port, the ssl module can."""
+    error = named(stream, peer.name, address)
+    if not isinstance(error, TransportError):
+        return error
+    found = probe(address, peer=peer, identity=identity, timeout=_PROBE_SECONDS)
+    if not found.reachable:
+        code = "unreachable"
+    elif found.pinned is False:
+        code = "wrong_certificate"
+    elif found.admitted is False:
+        code = "not_paired"
+    else:
+        return error
+    return TransportError(found.finding, code=code, party=peer.name, remedy=_REMEDIES.get(code, error.remedy))

@@ -27,6 +27,7 @@ from privcompute.transport.link import GrpcLink
 from privcompute.transport.service import add_services
 from privcompute.transport.tls import server_credentials
 
+_DIALLING = 16
 OnLink = Callable[[str, bytes, Channel], Awaitable[None]]
 
 
@@ -64,6 +65,8 @@ class Endpoint:
         self._expected: dict[tuple[str, bytes], asyncio.Future[Channel]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._keepers: dict[str, Keeper] = {}
+        # Dialling blocks for seconds: not on the loop's default threads, where kernels run.
+        self._dialling = ThreadPoolExecutor(_DIALLING, thread_name_prefix="dial")
         self._server: grpc.Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -81,7 +84,7 @@ class Endpoint:
         self._tasks.add(asyncio.create_task(self._watch(), name="endpoint"))
 
     def _bind(self, where: Address) -> tuple[grpc.Server, tuple[str, ...]]:
-        gate = Gate(lambda: self.identity, self.book)
+        gate = Gate(lambda: self.identity, self.book, self.limits.calls_per_peer)
         server = grpc.server(
             ThreadPoolExecutor(self.limits.calls, thread_name_prefix="serve"),
             interceptors=[gate],
@@ -115,22 +118,27 @@ class Endpoint:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._server is not None:
             await asyncio.to_thread(self._server.stop(1.0).wait)
+        self._dialling.shutdown(wait=False, cancel_futures=True)
 
     async def _watch(self) -> None:
         """Looks at the book now and then: un-paired parties lose their links, new ones get a control stream."""
         while True:
-            peers = {peer.name: peer for peer in await asyncio.to_thread(self.book.all)}
-            for link in list(self._links):
-                peer = peers.get(link.peer)
-                if peer is None or link.peer_fingerprint not in peer.fingerprints:
-                    link.end(TransportError("the parties are no longer paired", code="unpaired", party=link.peer))
-                elif link.own_fingerprint != self.identity.fingerprint:
-                    link.end(TransportError("this node's certificate was renewed", code="renewed", party=link.peer))
-                elif link.quiet_for > self.limits.idle:
-                    link.end(TransportError("nothing moved on the link for too long", code="idle", party=link.peer))
-            self.standing.keep({f for peer in peers.values() for f in peer.fingerprints})
-            self._keep_controls(peers)
+            await self.refresh()
             await asyncio.sleep(self.limits.refresh)
+
+    async def refresh(self) -> None:
+        """Acts at once on what changed in the book (or in `identity`), which otherwise takes a moment."""
+        peers = {peer.name: peer for peer in await asyncio.to_thread(self.book.all)}
+        for link in list(self._links):
+            peer = peers.get(link.peer)
+            if peer is None or link.peer_fingerprint not in peer.fingerprints:
+                link.end(TransportError("the parties are no longer paired", code="unpaired", party=link.peer))
+            elif link.own_fingerprint != self.identity.fingerprint:
+                link.end(TransportError("this node's certificate was renewed", code="renewed", party=link.peer))
+            elif link.quiet_for > self.limits.idle:
+                link.end(TransportError("nothing moved on the link for too long", code="idle", party=link.peer))
+        self.standing.keep({f for peer in peers.values() for f in peer.fingerprints})
+        self._keep_controls(peers)
 
     def _keep_controls(self, peers: dict[str, Peer]) -> None:
         wanted = {name: peer for name, peer in peers.items() if self._keep and peer.addresses}
@@ -178,16 +186,18 @@ class Endpoint:
             self.limits,
             lambda: opened[0].cancel() if opened else None,
         )
+        dialled = self._dialling.submit(
+            dial.open_link, self.identity, peer, address, session_id, link.outbox, self.limits
+        )
         try:
-            call = await asyncio.to_thread(
-                dial.open_link, self.identity, peer, address, session_id, link.outbox, self.limits
-            )
-        except PrivcomputeError:
-            link.outbox.kill()
-            link.end(TransportError("the link was not accepted", code="unreachable", party=peer.name))
+            call = await asyncio.wrap_future(dialled)
+        except BaseException:
+            link.drop()
+            dialled.add_done_callback(dial.hang_up)  # if the wait was cancelled, the thread may still get through
             raise
         opened.append(call)
         link.peer_fingerprint = call.fingerprint
+        self._note_renewal(peer, call.fingerprint)
         self._adopt(link)
         threading.Thread(target=call.read, args=(link,), name=f"read {peer.name}", daemon=True).start()
         return link
@@ -241,8 +251,7 @@ class Endpoint:
     def _welcome(self, peer: Peer, fingerprint: str, session_id: bytes, cancel: Callable[[], None]) -> GrpcLink:
         if sum(link.peer == peer.name for link in self._links) >= self.limits.links_per_peer:
             raise PeerError("too many links are open", code="busy", party=peer.name)
-        if fingerprint == peer.fingerprints[-1] and len(peer.fingerprints) > 1:
-            self.book.replace(peer.promoted(fingerprint))  # its new certificate is in use: the old one is forgotten
+        self._note_renewal(peer, fingerprint)
         link = GrpcLink(peer.name, session_id, (self.identity.fingerprint, fingerprint), self.limits, cancel)
         self._adopt(link)
         expected = self._expected.get((peer.name, session_id))
@@ -251,6 +260,11 @@ class Endpoint:
         else:
             self._serve(link)
         return link
+
+    def _note_renewal(self, peer: Peer, fingerprint: str) -> None:
+        """The peer's next certificate is in use: the old one is forgotten, and `refresh` ends what came with it."""
+        if fingerprint != peer.fingerprints[0]:
+            self.book.replace(peer.promoted(fingerprint))
 
     def _serve(self, link: GrpcLink) -> None:
         async def work() -> None:
@@ -276,11 +290,13 @@ class Endpoint:
 
         async def work() -> None:
             for address in peer.addresses:
-                with contextlib.suppress(TransportError):
+                with contextlib.suppress(TransportError, PeerError):
                     self._serve(await self._dial(peer, address, session_id))
                     return
 
         def begin() -> None:
+            if sum(link.peer == peer.name for link in self._links) >= self.limits.links_per_peer:
+                return  # the peer's own wait for the link ends by its deadline
             task = asyncio.get_running_loop().create_task(work())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

@@ -7,7 +7,9 @@ stands, and an invitation's temporary certificate opens the Join call and nothin
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -65,11 +67,15 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped whe
     Args:
         identity: This node's identity, as it is at the time.
         book: Its peers and invitations.
+        calls: How many calls the holder of one certificate may have open: each holds a thread.
     """
 
-    def __init__(self, identity: Callable[[], Identity], book: PeerBook) -> None:
+    def __init__(self, identity: Callable[[], Identity], book: PeerBook, calls: int) -> None:
         self._identity = identity
         self._book = book
+        self._calls = calls
+        self._lock = threading.Lock()
+        self._active: Counter[str] = Counter()
 
     def intercept_service(self, continuation: Callable[[Any], Any], details: Any) -> Any:
         """Wraps the method's handler; see `grpc.ServerInterceptor`."""
@@ -80,11 +86,10 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped whe
 
         def checked(behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
             def call(request: Any, context: grpc.ServicerContext) -> Any:
-                self.admit(method, context)
+                self._count(self.admit(method, context).fingerprint, context)
                 if not method.startswith((f"/{NODE}/", f"/{PAIRING}/")):
-                    context.send_initial_metadata(
-                        ((TIME_KEY, f"{time.time():.3f}"),)
-                    )  # health: `doctor` reads the clock
+                    # The health service: `doctor` compares the clocks.
+                    context.send_initial_metadata(((TIME_KEY, f"{time.time():.3f}"),))
                 return behaviour(request, context)
 
             return call
@@ -97,6 +102,23 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped whe
         }
         build, behaviour = make[(handler.request_streaming, handler.response_streaming)]
         return build(checked(behaviour), handler.request_deserializer, handler.response_serializer)
+
+    def _count(self, fingerprint: str, context: grpc.ServicerContext) -> None:
+        """One call more, until it is over; refused if its caller has too many."""
+        with self._lock:
+            busy = self._active[fingerprint] >= self._calls
+            if not busy:
+                self._active[fingerprint] += 1
+        if busy:
+            refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", "too many calls are open")
+        if not context.add_callback(lambda: self._over(fingerprint)):
+            self._over(fingerprint)
+
+    def _over(self, fingerprint: str) -> None:
+        with self._lock:
+            self._active[fingerprint] -= 1
+            if self._active[fingerprint] <= 0:
+                del self._active[fingerprint]
 
     def admit(self, method: str, context: grpc.ServicerContext) -> Caller:
         """The caller, if it may call that method; otherwise ends the call."""

@@ -55,6 +55,11 @@ class TransportLimits:
     last_retry: float = 30.0
     refresh: float = 2.0
 
+    @property
+    def calls_per_peer(self) -> int:
+        """Links, the control stream, and room for health checks."""
+        return self.links_per_peer + 8
+
     def channel_options(self) -> list[tuple[str, int | str]]:
         """gRPC options both ends share: finite messages, pings, nothing that goes another way."""
         return [
@@ -76,5 +81,5 @@ class TransportLimits:
             ("grpc.http2.min_ping_interval_without_data_ms", 1000),
             ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
             ("grpc.server_handshake_timeout_ms", int(self.handshake * 1000)),
-            ("grpc.max_concurrent_streams", self.links_per_peer + 8),
+            ("grpc.max_concurrent_streams", self.calls_per_peer),
         ]

@@ -161,6 +161,12 @@ class GrpcLink:
         """Ends the link for a reason of this node (un-paired, idle, stopping), telling the peer as far as possible."""
         self._fail(error)
 
+    def drop(self) -> None:
+        """Forgets a link whose stream never came to be."""
+        self.outbox.kill()
+        self._pump.cancel()
+        self.ended.set()
+
     def read_from(self, incoming: Iterator[bytes], reason: Callable[[Exception | None], PrivcomputeError]) -> None:
         """Reads the stream to its end; runs in the reader's thread.
 
@@ -182,14 +188,12 @@ class GrpcLink:
                     continue
                 closed = closed or isinstance(item, Close | Abort)
                 self._hand_over(item)
-            if not closed:
-                error = reason(None)
         except Exception as failure:  # gRPC raises several kinds, and any of them means that the stream is over
             error = reason(failure)
         finally:
             if not closed:
                 self._why = error or reason(None)
-                self._hand_over(self._why)
+            self._hand_over(self._why or Close())
             self.outbox.kill()
             self.peer_done.set()
             self._call(self.ended.set)

@@ -50,7 +50,8 @@ def add_services(server: grpc.Server, gate: Gate, endpoint: Endpoint) -> None:
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(NODE, node), grpc.method_handlers_generic_handler(PAIRING, pairing))
     )
-    checks = health.HealthServicer()
+    # Blocking, because the non-blocking Watch has another signature than the handlers that the gate wraps.
+    checks = health.HealthServicer(experimental_non_blocking=False)
     for name in ("", NODE):
         checks.set(name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprivcompute/wire/control.proto\x12\x0eprivcompute.v1\"5\n\tControlUp\x12(\n\x07refusal\x18\x01 \x01(\x0b\x32\x17.privcompute.v1.Refusal\"+\n\x07Refusal\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\x12\x0c\n\x04\x63ode\x18\x02 \x01(\t\"8\n\x0b\x43ontrolDown\x12)\n\x04open\x18\x01 \x01(\x0b\x32\x1b.privcompute.v1.OpenSession\"!\n\x0bOpenSession\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\"1\n\x07Renewal\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprivcompute/wire/control.proto\x12\x0eprivcompute.v1\"\x0b\n\tControlUp\"8\n\x0b\x43ontrolDown\x12)\n\x04open\x18\x01 \x01(\x0b\x32\x1b.privcompute.v1.OpenSession\"!\n\x0bOpenSession\x12\x12\n\nsession_id\x18\x01 \x01(\x0c\"1\n\x07Renewal\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,13 +32,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'privcompute.wire.control_pb
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CONTROLUP']._serialized_start=50
-  _globals['_CONTROLUP']._serialized_end=103
-  _globals['_REFUSAL']._serialized_start=105
-  _globals['_REFUSAL']._serialized_end=148
-  _globals['_CONTROLDOWN']._serialized_start=150
-  _globals['_CONTROLDOWN']._serialized_end=206
-  _globals['_OPENSESSION']._serialized_start=208
-  _globals['_OPENSESSION']._serialized_end=241
-  _globals['_RENEWAL']._serialized_start=243
-  _globals['_RENEWAL']._serialized_end=292
+  _globals['_CONTROLUP']._serialized_end=61
+  _globals['_CONTROLDOWN']._serialized_start=63
+  _globals['_CONTROLDOWN']._serialized_end=119
+  _globals['_OPENSESSION']._serialized_start=121
+  _globals['_OPENSESSION']._serialized_end=154
+  _globals['_RENEWAL']._serialized_start=156
+  _globals['_RENEWAL']._serialized_end=205
 # @@protoc_insertion_point(module_scope)

@@ -6,18 +6,8 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ControlUp(_message.Message):
-    __slots__ = ("refusal",)
-    REFUSAL_FIELD_NUMBER: _ClassVar[int]
-    refusal: Refusal
-    def __init__(self, refusal: _Optional[_Union[Refusal, _Mapping]] = ...) -> None: ...
-
-class Refusal(_message.Message):
-    __slots__ = ("session_id", "code")
-    SESSION_ID_FIELD_NUMBER: _ClassVar[int]
-    CODE_FIELD_NUMBER: _ClassVar[int]
-    session_id: bytes
-    code: str
-    def __init__(self, session_id: _Optional[bytes] = ..., code: _Optional[str] = ...) -> None: ...
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class ControlDown(_message.Message):
     __slots__ = ("open",)
