@@ -156,6 +156,22 @@ class Evaluator:
         """(limbs, count) uniform bits; modulo 2**k they are the masks."""
         return self._mask_stream.uint64((-(-self._parameters.k // 64), count))
 
+    def _encode_masks(self, masks: Words) -> Doubles:
+        """(primes, count) residues of round(q*r/t), never floor(q/t) * r: wrapping r modulo t must cost no noise."""
+        m = self._modulus
+        return self._residues(m.split(m.scaled(masks), self._parameters.k), [prime.encode for prime in m.primes])
+
+    def _encode_floods(self, floods: Words) -> Doubles:
+        """(primes, count) residues of the floods."""
+        m = self._modulus
+        return self._residues(m.split(floods, self._parameters.flood_bits + 1), [prime.flood for prime in m.primes])
+
+    def _residues(self, pieces: Doubles, factors: Sequence[Doubles]) -> Doubles:
+        out = np.empty((len(factors), pieces.shape[1]))
+        for prime, row, factor in zip(self._modulus.primes, out, factors, strict=True):
+            limbs.residues(pieces, factor, prime.p, prime.inverse, row)
+        return out
+
     def constants(self) -> tuple[Words, list[int]]:
         """The returned coefficients of the first halves, after all replies; and this side's shares.
 
@@ -166,12 +182,8 @@ class Evaluator:
         useful = np.concatenate(self._useful, axis=1)
         count = useful.shape[1]
         masks = self._masks(count)
-        mask_pieces = m.split(m.scaled(masks), parameters.k)
-        flood_pieces = m.split(self._floods(count), parameters.flood_bits + 1)
-        for prime, row in zip(m.primes, useful, strict=True):
-            addend = np.empty(count)
-            for pieces, factors in ((mask_pieces, prime.encode), (flood_pieces, prime.plain)):
-                limbs.residues(pieces, factors, prime.p, prime.inverse, addend)
+        for addends in (self._encode_masks(masks), self._encode_floods(self._floods(count))):
+            for prime, row, addend in zip(m.primes, useful, addends, strict=True):
                 polynomials.add_canonical(row, addend, prime.p, prime.inverse)
         modulo = 1 << parameters.k
         values = [sum(int(limb) << (64 * j) for j, limb in enumerate(mask)) % modulo for mask in masks.T]

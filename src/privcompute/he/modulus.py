@@ -27,7 +27,7 @@ def to_limbs(value: int, count: int) -> Words:
     return np.array([(value >> (64 * j)) & (2**64 - 1) for j in range(count)], dtype=np.uint64)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prime:
     """One prime of q with its transform and constants.
 
@@ -40,7 +40,7 @@ class Prime:
         table: its transform.
         step: 2**32 mod p.
         encode: for pieces of 48 bits of z = q*m mod 2**k, their factors -2**(48 j - k) mod p; see `Modulus.scale`.
-        plain: for pieces of 48 bits of an integer, their factors 2**(48 j) mod p.
+        flood: for pieces of 48 bits of a flood, their factors 2**(48 j) mod p.
     """
 
     p: float
@@ -51,7 +51,7 @@ class Prime:
     table: ntt.Transform
     step: float
     encode: Doubles
-    plain: Doubles
+    flood: Doubles
 
     def forward(self, rows: Doubles) -> None:
         """Transform every row in place."""
@@ -71,7 +71,7 @@ class Prime:
         return out.reshape(rows, n)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Modulus:
     """All primes, and what concerns q as a whole.
 
@@ -129,17 +129,17 @@ def modulus(parameters: Parameters) -> Modulus:
     """The constants of one row of the table; kept."""
     k, w, q = parameters.k, parameters.reply_bits, parameters.q
     pieces = -(-k // limbs.PIECE_BITS)
-    flood = -(-(parameters.flood_bits + 1) // limbs.PIECE_BITS)
+    flood_pieces = -(-(parameters.flood_bits + 1) // limbs.PIECE_BITS)
     primes, offset = [], 0
     for p, width in zip(parameters.primes, parameters.widths, strict=True):
         words = parameters.n * width // 64
         inverse_t = pow(1 << k, -1, p)
         encode = [balanced(-(inverse_t << (limbs.PIECE_BITS * j)), p) for j in range(pieces)]
-        plain = [balanced(1 << (limbs.PIECE_BITS * j), p) for j in range(flood)]
+        flood = [balanced(1 << (limbs.PIECE_BITS * j), p) for j in range(flood_pieces)]
         primes.append(
             Prime(
                 float(p), 1.0 / p, width, offset, words, ntt.transform(p, parameters.n), balanced(1 << 32, p),
-                np.array(encode), np.array(plain),
+                np.array(encode), np.array(flood),
             )
         )  # fmt: skip
         offset += words

@@ -22,8 +22,8 @@ _Y = (2**31 - 1, -(2**31), 5, 9, -(2**31))
 def warm_up() -> None:
     """Runs one small product through both sides' kernels; later calls do nothing.
 
-    A few milliseconds when the machine code is on disk, some ten seconds of compiling when it is not. The codes on
-    disk, and floating-point modes that another library may have switched, are thereby checked before data passes.
+    A few milliseconds when the machine code is on disk, some ten seconds of compiling when it is not. What is on disk
+    is thereby checked before data passes.
 
     Raises:
         IntegrityError: this machine computes something else.

@@ -26,7 +26,7 @@ _LANES = 16
 """Twiddle tables are repeated up to this length, so that the inner loop is never shorter."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Transform:
     """Tables of the transform of length n modulo p.
 
