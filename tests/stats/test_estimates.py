@@ -75,7 +75,7 @@ def test_exact_numbers_stay_exact() -> None:
     x, y = Estimate(Fraction(10**30)), Estimate(Fraction(1, 100))
     assert estimate.add(x, y) == Estimate(10**30 + Fraction(1, 100))
     assert estimate.multiply(x, y).error == 0
-    assert estimate.printed(Estimate(Fraction(1, 4))) == (0.25, 0)
+    assert estimate.printed(Estimate(Fraction(1, 4))) == (0.25, Fraction(0))
     value, bound = estimate.printed(Estimate(Fraction(1, 3)))
     assert abs(Fraction(value) - Fraction(1, 3)) == bound > 0
 

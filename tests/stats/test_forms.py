@@ -19,9 +19,7 @@ rows = st.lists(
     ),
     max_size=8,
 )
-factors = st.builds(
-    Factor, st.lists(st.sampled_from(NAMES), max_size=2).map(tuple), st.sampled_from(((), ("on",)))
-)
+factors = st.builds(Factor, st.lists(st.sampled_from(NAMES), max_size=2).map(tuple), st.sampled_from(((), ("on",))))
 coefficients = st.fractions(min_value=-3, max_value=3, max_denominator=6)
 forms = st.dictionaries(st.tuples(factors, factors), coefficients, max_size=3).map(Form)
 

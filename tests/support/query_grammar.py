@@ -197,8 +197,8 @@ class Grammar:
         )
 
 
-def _fraction(value: object) -> Fraction | None:
-    return None if value is None else Fraction(value)  # type: ignore[arg-type]  # int, float or decimal text
+def _fraction(value: int | float | str | None) -> Fraction | None:
+    return None if value is None else Fraction(value)
 
 
 def _abs(value: Fraction | None) -> Fraction | None:

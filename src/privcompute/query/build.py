@@ -15,7 +15,7 @@ from privcompute.query import expr, functions
 from privcompute.query.expr import NUMBERS, Node
 from privcompute.query.parse import Source, Table, resolve
 from privcompute.query.refuse import Span, marked
-from privcompute.query.render import fits
+from privcompute.query.render import fits_alone
 from privcompute.tables.catalogue import DatasetEntry
 from privcompute.tables.schema import Kind
 
@@ -67,7 +67,7 @@ class Builder:
         if self._left < 0:
             self.refuse.unsupported("the query is too large", self.source.span(tree), "ask in several queries")
         built = self._build(tree)
-        if built.kind in NUMBERS and not fits(built):
+        if not fits_alone(built):
             self.refuse.wide(
                 "this may leave 126 bits or 38 decimal digits", self.source.span(tree), "declare narrower ranges"
             )

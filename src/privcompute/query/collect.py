@@ -9,7 +9,7 @@ from math import gcd, lcm
 
 from privcompute.query import expr
 from privcompute.query.expr import Node
-from privcompute.query.lower import Condition, RowFactor, RowForm
+from privcompute.query.lower import Condition, RowFactor, RowForm, contradictory
 from privcompute.query.plan import Local, Opening, Side, Term
 from privcompute.query.refuse import Refuser, Span
 from privcompute.query.render import fits, render, scaled
@@ -89,6 +89,8 @@ class Collector:
         counts: list[tuple[Term, ...]] = []
         exact_rows = True
         for (a, b), coefficient in form:
+            if any(contradictory(self.base[side] + factor.where) for side, factor in ((0, a), (1, b))):
+                continue
             x, y = self.encoded(0, a, span), self.encoded(1, b, span)
             key = self.entry(x.feature, y.feature)
             parts[key] = parts.get(key, Fraction(0)) + coefficient * x.unit * y.unit

@@ -232,11 +232,13 @@ def _text_call(op: str, *numbers: str) -> Callable[[Builder, exp.Expression, Spa
 
 def _pattern(op: str) -> Callable[[Builder, exp.Expression, Span], Node]:
     def make(build: Builder, tree: exp.Expression, span: Span) -> Node:
-        build.source.only(tree, "this", "expression")
+        build.source.only(tree, "this", "expression", "negate")
         x, y = _text(build, tree.this), _text(build, tree.expression)
         if y.op != "text":
             build.refuse.unsupported("the pattern is a constant", y.span, "write x LIKE 'abc%'")
-        return Node(op, (x, y), nullable=x.nullable, span=span)
+        found = Node(op, (x, y), nullable=x.nullable, span=span)
+        negated = bool(tree.args.get("negate"))
+        return Node("not", (found,), nullable=x.nullable, span=span) if negated else found
 
     return make
 

@@ -7,7 +7,7 @@ that the owner's ledger sees, and its contributors are counted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from privcompute.query import expr
@@ -51,7 +51,7 @@ Path = tuple[tuple[int, Condition], ...]
 class Lowered:
     """An expression as forms: `value` (NULL is 0) and `present` (1 where it is not NULL)."""
 
-    value: RowForm
+    value: RowForm = field(repr=False)
     present: RowForm
 
 
@@ -214,6 +214,12 @@ def _crossed(xs: list[Path], ys: list[Path]) -> list[Path]:
     return [x + tuple(c for c in y if c not in x) for x in xs for y in ys]
 
 
+def contradictory(conditions: tuple[Condition, ...]) -> bool:
+    """Whether 'c' and 'not c' are both asked for, so that no row can pass; told by shape, not by meaning."""
+    asked = {c.node for c in conditions}
+    return any(n.op == "untrue" and all(part in asked for part in _flat("and", n.args[0])) for n in asked)
+
+
 def _indicator(path: Path) -> RowForm:
     factors = [Factor[Node, Condition]((), tuple(c for side, c in path if side == s)) for s in (0, 1)]
     return Form({(factors[0], factors[1]): 1})
@@ -235,8 +241,13 @@ def _coefficient(node: Node) -> tuple[Fraction, Node | None]:
     if node.op == "neg":
         c, rest = _coefficient(node.args[0])
         return -c, rest
-    if node.op == "double" and node.args[0].literal is not None:
+    if node.op == "double":
         return _coefficient(node.args[0])
+    if node.op == "/":
+        d, none = _coefficient(node.args[1])
+        if none is None:
+            c, rest = _coefficient(node.args[0])
+            return c / d, rest
     if node.op == "*":
         for constant, other in (node.args, node.args[::-1]):
             c, none = _coefficient(constant)

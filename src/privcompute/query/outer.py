@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from sqlglot import exp
@@ -60,7 +60,7 @@ class Sized:
     size: Fraction
     args: tuple[Sized, ...] = ()
     main: Combination | None = None
-    rows: Combination | None = None
+    rows: Combination | None = field(default=None, repr=False)
     factor: Fraction = Fraction(1)
     drift: Fraction = Fraction(0)
     row_size: Fraction = Fraction(0)

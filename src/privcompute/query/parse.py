@@ -120,6 +120,9 @@ class Source:
         start, end = min(m["start"] for m in metas), max(m["end"] for m in metas) + 1
         if isinstance(node, exp.Case):
             start = self._keyword_before(start, TokenType.CASE)
+        following = next((t for t in self.tokens if t.start >= end), None)
+        if isinstance(node, exp.Func) and len(metas) == 1 and following and following.token_type == TokenType.L_PAREN:
+            end = following.end + 1  # a call without arguments
         return Span(start, self._closed(start, end, isinstance(node, exp.Case)))
 
     def _keyword_before(self, start: int, kind: TokenType) -> int:

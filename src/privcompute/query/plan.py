@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -114,7 +114,7 @@ class Outer:
     second: int | None = None
     factor: Fraction = Fraction(1)
     row_factor: Fraction = Fraction(1)
-    rows: tuple[tuple[int, int], ...] = ()
+    rows: tuple[tuple[int, int], ...] = field(default=(), repr=False)
     doubles: bool = False
     row_error: Fraction = Fraction(0)
     row_drift: Fraction = Fraction(0)
@@ -146,7 +146,7 @@ class Kernel:
     columns: tuple[tuple[int, ...], tuple[int, ...]]
     bounds: tuple[tuple[int, ...], tuple[int, ...]]
     entries: tuple[tuple[int, int], ...]
-    rows: int
+    rows: int = field(repr=False)
     modulus_bits: int
 
 

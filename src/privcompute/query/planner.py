@@ -126,7 +126,8 @@ def _where(
     for tree in statement.conditions:
         node = builder.boolean(tree)
         if len(node.sides) > 1:
-            remedy = "WHERE is an AND of conditions over columns of one party each; an OR of both may stand in an aggregate's CASE"
+            remedy = "WHERE is an AND of conditions over columns of one party each; "
+            remedy += "an OR of both may stand in an aggregate's CASE"
             source.refuse.unsupported("this condition mixes columns of both parties", node.span, remedy)
         nodes.append(node)
         if node.op == "boolean" and node.text == "true":

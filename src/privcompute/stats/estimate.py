@@ -6,7 +6,7 @@ value to what DuckDB prints, whose own arithmetic rounds. For integers and decim
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from privcompute.stats.interval import Interval, rounding
@@ -22,7 +22,7 @@ class Estimate:
         double: Whether SQL computes it in doubles, so that DuckDB's every operation rounds.
     """
 
-    value: Fraction
+    value: Fraction = field(repr=False)
     error: Fraction = Fraction(0)
     double: bool = False
 

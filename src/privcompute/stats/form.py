@@ -19,7 +19,7 @@ Factors are generic in what an expression (V) and a condition (P) are; only equa
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Generic, TypeVar
 
@@ -36,7 +36,7 @@ class Factor(Generic[V, P]):
         where: The conditions, without repetition; none of them means every row. NULL counts as false.
     """
 
-    values: tuple[V, ...] = ()
+    values: tuple[V, ...] = field(default=(), repr=False)
     where: tuple[P, ...] = ()
 
     def __mul__(self, other: Factor[V, P]) -> Factor[V, P]:
