@@ -101,7 +101,7 @@ MakeEnds = Callable[..., Awaitable[Ends]]
 
 
 @pytest.fixture(params=["loopback", "grpc", "grpc-answered"])
-async def ends(request: pytest.FixtureRequest, paired: Pairing) -> AsyncIterator[MakeEnds]:
+async def ends(request: pytest.FixtureRequest, paired: Pairing) -> MakeEnds:
     """Makes the two ends of a link: in memory; over gRPC, the dialling end first; and the other way round."""
 
     async def make(credit: int = 64 << 20) -> Ends:
@@ -114,4 +114,4 @@ async def ends(request: pytest.FixtureRequest, paired: Pairing) -> AsyncIterator
         answered = await asyncio.wait_for(h.came.get(), 5)
         return (dialled, answered) if request.param == "grpc" else (answered, dialled)
 
-    yield make
+    return make

@@ -77,14 +77,16 @@ async def test_many_small_both_ways(ends: MakeEnds) -> None:
         return [await pull(channel, f"n/{n}") for n in range(500)]
 
     expected = [n.to_bytes(4, "big") for n in range(500)]
-    assert await asyncio.gather(talk(a), talk(b)) == [expected, expected]
+    assert list(await asyncio.gather(talk(a), talk(b))) == [expected, expected]
 
 
 async def test_concurrent_labels(ends: MakeEnds) -> None:
     a, b = await ends()
     sizes = {f"l{n}": (n * 331_777) % (3 * MIB) for n in range(12)}
     sends = [a.send(name, [bytes([len(name)]) * size]) for name, size in sizes.items()]
-    *_, got = await asyncio.gather(*sends, asyncio.gather(*(pull(b, name) for name in reversed(sizes))))
+    sending = asyncio.gather(*sends)
+    got = await asyncio.gather(*(pull(b, name) for name in reversed(sizes)))
+    await sending
     assert [len(data) for data in got] == list(reversed(sizes.values()))
 
 

@@ -141,9 +141,10 @@ class Keeper:
                 call = self._call = open_stream(_silence(over), metadata=dial.metadata(self.identity))
                 if self._stopped.is_set():  # `stop` may have looked before there was a call to cancel
                     call.cancel()
-                with dial.cancelled_after(call, self._limits.connect):
-                    call.initial_metadata()
-                accepted = bool(call.is_active())
+                accepted = dial.accepted_by(call, self._limits.connect) in self.peer.fingerprints
+                if not accepted:
+                    call.cancel()
+                    return False
                 for message in call:
                     session_id = message.open.session_id
                     if 0 < len(session_id) <= MAX_SESSION_ID:

@@ -101,6 +101,18 @@ def cancelled_after(call: grpc.Call, seconds: float) -> Iterator[None]:
         timer.cancel()
 
 
+def accepted_by(call: Any, seconds: float) -> str:
+    """The certificate under which the other node says that it accepted the call; "" once the call has ended.
+
+    gRPC shows empty metadata before it shows that a call has failed, so only the word itself means accepted.
+    """
+    with cancelled_after(call, seconds):
+        said = str(dict(call.initial_metadata() or ()).get(FINGERPRINT_KEY, ""))
+        if not said:
+            call.code()  # waits for the end, which the timer brings if the other node does not
+    return said
+
+
 def open_link(
     identity: Identity, peer: Peer, address: str, session_id: bytes, frames: Iterator[bytes], limits: TransportLimits
 ) -> Call:
@@ -115,9 +127,7 @@ def open_link(
         stream = channel.stream_stream(LINK)(
             frames, metadata=metadata(identity, (SESSION_KEY, session_id)), timeout=limits.link
         )
-        with cancelled_after(stream, limits.connect):
-            said = dict(stream.initial_metadata() or ())
-        fingerprint = str(said.get(FINGERPRINT_KEY, ""))
+        fingerprint = accepted_by(stream, limits.connect)
         if not fingerprint:
             raise _refusal(stream, peer, address, identity)
         if fingerprint not in peer.fingerprints:

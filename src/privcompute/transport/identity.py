@@ -1,7 +1,8 @@
 """A node's long-term identity: a P-256 key and a self-signed certificate that is no authority.
 
-The certificate says CA:FALSE. With CA:TRUE in a peer's pool of roots, its holder could mint a leaf for any other
-party's name. Trust is the SHA-256 of the whole certificate (the fingerprint), pinned at pairing, never a chain.
+The certificate says CA:FALSE and, in its key usage, that the key signs no certificates. Without that, its holder could
+mint a leaf for any other party's name: a certificate in a pool of roots is an issuer, and the TLS library under gRPC
+does not ask a root for CA:TRUE, but it does heed the key usage. Trust is the SHA-256 of the whole certificate (the fingerprint), pinned at pairing, never a chain.
 
 Source: X.509 as in RFC 5280; TLS with raw trust in leaf certificates as in RFC 6125 section 1.5 ("pinning").
 """
@@ -30,6 +31,17 @@ VALID_DAYS: Final = 730
 RENEW_DAYS: Final = 30  # `doctor` asks for a renewal from then on
 MAX_CERTIFICATE: Final = 4096  # bytes of DER; ours have about 400
 _SKEW: Final = timedelta(days=1)
+_SIGNS_NO_CERTIFICATES: Final = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
 _CURRENT: Final = ("identity.key", "identity.crt")
 _NEXT: Final = ("identity-next.key", "identity-next.crt")
 
@@ -191,6 +203,7 @@ def self_signed(key: ec.EllipticCurvePrivateKey, name: str, host: str, start: da
         .not_valid_before(start)
         .not_valid_after(end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_SIGNS_NO_CERTIFICATES, critical=True)
         # During a renewal two certificates of one name are trusted; by the key identifiers TLS tells them apart.
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), critical=False)
@@ -233,13 +246,14 @@ def check_certificate(der: bytes, name: str) -> str:
         certificate = x509.load_der_x509_certificate(der)
         key = certificate.public_key()
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         party = _common_name(certificate)
         if certificate.public_bytes(serialization.Encoding.DER) != der:
             raise ValueError("bytes after the certificate")
     except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
         raise wrong("cannot be read") from None
-    if constraints.ca:
+    if constraints.ca or usage.key_cert_sign:
         raise wrong("claims to be an authority")
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise wrong("has no P-256 key")

@@ -91,7 +91,7 @@ class _Services:
         caller = self._gate.admit(CONTROL, context)
         standing = self._endpoint.standing
         context.add_callback(lambda: standing.ended(caller.fingerprint, context))
-        context.send_initial_metadata(())
+        context.send_initial_metadata(((FINGERPRINT_KEY, self._endpoint.identity.fingerprint),))
         for session_id in standing.serve(caller.fingerprint, context):
             yield open_session(session_id)
 
