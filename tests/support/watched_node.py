@@ -72,7 +72,8 @@ class WatchedEndpoint(Endpoint):
 
     async def open_link(self, peer: str, session_id: bytes) -> Channel:
         """See `Endpoint.open_link`."""
-        return WatchedChannel(await super().open_link(peer, session_id), session_id)
+        link = await super().open_link(peer, session_id)  # which may have come through `accept_link`
+        return link if isinstance(link, WatchedChannel) else WatchedChannel(link, session_id)
 
     async def accept_link(self, peer: str, session_id: bytes, timeout: float) -> Channel:
         """See `Endpoint.accept_link`."""

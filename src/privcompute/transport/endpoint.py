@@ -254,12 +254,16 @@ class Endpoint:
         self._note_renewal(peer, fingerprint)
         link = GrpcLink(peer.name, session_id, (self.identity.fingerprint, fingerprint), self.limits, cancel)
         self._adopt(link)
-        expected = self._expected.get((peer.name, session_id))
+        self._hand_over(link)
+        return link
+
+    def _hand_over(self, link: GrpcLink) -> None:
+        """A link that came about at the peer's wish goes to whoever expects it here, else to ``on_link``."""
+        expected = self._expected.get((link.peer, link.session_id))
         if expected is not None and not expected.done():
             expected.set_result(link)
         else:
             self._serve(link)
-        return link
 
     def _note_renewal(self, peer: Peer, fingerprint: str) -> None:
         """The peer's next certificate is in use: the old one is forgotten, and `refresh` ends what came with it."""
@@ -291,7 +295,7 @@ class Endpoint:
         async def work() -> None:
             for address in peer.addresses:
                 with contextlib.suppress(TransportError, PeerError):
-                    self._serve(await self._dial(peer, address, session_id))
+                    self._hand_over(await self._dial(peer, address, session_id))
                     return
 
         def begin() -> None:
