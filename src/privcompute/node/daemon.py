@@ -61,10 +61,11 @@ async def serve(home: Home, *, ready: Callable[[tuple[str, ...]], None]) -> None
 
 def _warm() -> None:
     """Load (or compile) and prove the kernels before the first query needs them; a fault is that query's to report."""
-    from privcompute.he.warm import warm_up
+    from privcompute import he, psi
 
     try:
-        warm_up()
+        he.warm_up()
+        psi.warm_up()
     except IntegrityError as error:
         LOG.error("%s", error.message)
 

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from privcompute import he
 from privcompute.errors import IntegrityError, UsageError
-from privcompute.he import CrossShape, cross_product_evaluator, cross_product_key_owner
 from privcompute.mpc import Shared, refresh, reveal_to
 from privcompute.psi import PsiLimits, dh_psi
 from privcompute.ring import Ring
@@ -168,7 +168,7 @@ async def _products(
     if kernel is None:
         return []
     owner = kernel.owner
-    shape = CrossShape(
+    shape = he.CrossShape(
         rows=kernel.rows,  # not the number of matches: cost and traffic are those that `explain` announced
         x_bounds=kernel.bounds[owner],
         y_bounds=kernel.bounds[1 - owner],
@@ -176,7 +176,8 @@ async def _products(
         modulus_bits=kernel.modulus_bits,
     )
     mine = [columns[i][matches] for i in kernel.columns[side]]
-    role = cross_product_key_owner if side == owner else cross_product_evaluator
+    # Taken from the package here, not above: it loads the compiler, for which a node that starts need not wait.
+    role = he.cross_product_key_owner if side == owner else he.cross_product_evaluator
     share = await role(s, plan.sides[1 - side].party, mine, shape)
     return [int(v) for v in ring.array(share.values)]
 
