@@ -220,6 +220,37 @@ def test_one_such_field_makes_a_csv_column_text(tmp_path: Path, text: str) -> No
     assert _csv(tmp_path / "a.csv", f"id,n\na,1\nb,{text}\n")["n"] == "VARCHAR"
 
 
+@pytest.mark.parametrize(
+    ("first", "late", "kind"),
+    [
+        ("1", "2.5", "DOUBLE"),
+        ("1", "2e5", "DOUBLE"),
+        ("1", "12345678901234567.25", "DECIMAL(38,2)"),
+        ("1", "9223372036854775808", "VARCHAR"),
+        ("1", "-0", "VARCHAR"),
+        ("1", "x", "VARCHAR"),
+        ("1.5", "7", "DOUBLE"),
+        ("1.5", "0.30000000000000004", "DOUBLE"),
+        ("1.5", "0.300000000000000041", "DECIMAL(38,18)"),
+        ("1.5", "007", "VARCHAR"),
+        ("1.5", "inf", "VARCHAR"),
+        ("1.5", "1e999", "VARCHAR"),
+        ("", "2.5", "DOUBLE"),
+        ("", "true", "BOOLEAN"),
+        ("true", "1", "VARCHAR"),
+        ("2020-01-01", "2020-01-02 10:00", "TIMESTAMP"),
+        ("2020-01-01", "2020-02-30", "VARCHAR"),
+        ("2020-01-01", "20200102", "VARCHAR"),
+        ("2020-01-01 10:00", "2020-01-02T10:00:00.5", "TIMESTAMP"),
+        ("x", "1", "VARCHAR"),
+    ],
+)
+def test_a_late_line_decides_like_an_early_one(tmp_path: Path, first: str, late: str, kind: str) -> None:
+    many = f"a,{first}\n" * 5000
+    assert _csv(tmp_path / "a.csv", f"id,v\n{many}b,{late}\n")["v"] == kind
+    assert _csv(tmp_path / "b.csv", f"id,v\nb,{late}\n{many}")["v"] == kind
+
+
 def test_a_late_leading_zero_is_not_lost(tmp_path: Path) -> None:
     # Far beyond any sample a sniffer takes.
     body = "".join(f"{i},{i + 1}\n" for i in range(50_000))

@@ -135,9 +135,10 @@ class Source(ABC):
         columns = self.schema()
         texts = [f"CAST({identifier(column.name)} AS VARCHAR)" for column in columns]
         row = " || ".join(f"coalesce(length({text}) || ':' || {text}, 'N')" for text in texts)
+        low = f"CAST(h & CAST('{(1 << 64) - 1}' AS UHUGEINT) AS HUGEINT)"
         query = (
-            "SELECT count(*), coalesce(sum(CAST(md5_number_lower(r) AS HUGEINT)), 0),"
-            f" coalesce(sum(CAST(md5_number_upper(r) AS HUGEINT)), 0) FROM (SELECT {row} AS r FROM {{}})"
+            f"SELECT count(*), coalesce(sum({low}), 0), coalesce(sum(CAST(h >> 64 AS HUGEINT)), 0)"
+            f" FROM (SELECT md5_number({row}) AS h FROM {{}})"
         )
         with self._scan(columns, limits) as opened:
             figures = opened.connection.execute(query.format(opened.table)).fetchone() or ()
