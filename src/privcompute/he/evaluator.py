@@ -22,6 +22,7 @@ from privcompute.he.columns import limbs_of
 from privcompute.he.layout import Layout
 from privcompute.he.modulus import modulus
 from privcompute.he.owner import Streams, noise_rows, recombine, ternary_rows
+from privcompute.he.threads import each
 from privcompute.kernels import limbs, packing, polynomials
 
 Words = npt.NDArray[np.uint64]
@@ -77,15 +78,25 @@ class Evaluator:
         count, groups, _ = ciphertexts.shape
         plain = self._plain(first, count)
         rows = plain.reshape(-1, self._parameters.n)
-        for prime, stream, sums in zip(self._modulus.primes, self._uniform, self._sums, strict=True):
-            uniform = prime.uniform(stream, count * groups).reshape(count, groups, -1)
+
+        def absorb_modulo(number: int) -> None:
+            prime = self._modulus.primes[number]
+            uniform = prime.uniform(self._uniform[number], count * groups).reshape(count, groups, -1)
             received = self._unpack(ciphertexts.reshape(count * groups, -1), prime).reshape(count, groups, -1)
             values = np.empty(rows.shape)
             polynomials.integers_to_residues(rows, prime.p, prime.inverse, prime.step, values)
             prime.forward(values)
             polynomials.accumulate_products(
-                sums, received, uniform, values.reshape(plain.shape), self._pairs, prime.p, prime.inverse
+                self._sums[number],
+                received,
+                uniform,
+                values.reshape(plain.shape),
+                self._pairs,
+                prime.p,
+                prime.inverse,
             )
+
+        each(absorb_modulo, range(len(self._modulus.primes)))
 
     def _unpack(self, rows: Words, prime: Any) -> Doubles:
         out = np.empty((len(rows), self._parameters.n))

@@ -19,8 +19,11 @@ from privcompute.he.parameters import CrossShape, Parameters, candidates, digits
 _CHUNK: Final = 1 << 22
 """Bytes of ciphertext that travel in one message, about."""
 
-_SUMS: Final = 1 << 28
-"""Largest size of the evaluator's accumulators in bytes."""
+_POLYNOMIALS: Final = 64
+"""Polynomials of one prime in work at once, about."""
+
+_MEMORY: Final = 300 << 20
+"""Most bytes of polynomials and sums that the evaluator may hold."""
 
 # Nanoseconds on one core of the machine of docs/ring-lwe.md, for N = 8192 and one prime; and for a byte at 1 Gbit a
 # second. They decide between rows, nothing else depends on them.
@@ -114,7 +117,8 @@ class Layout:
     @property
     def chunk(self) -> int:
         """Blocks in one message; few enough that sums stay exact (kernels/polynomials.py)."""
-        return max(1, min(8, _CHUNK // (8 * self.ciphertext_words * self.groups), self.blocks))
+        most = _POLYNOMIALS // (self.groups + sum(self.digits))
+        return max(1, min(8, _CHUNK // (8 * self.ciphertext_words * self.groups), most, self.blocks))
 
     @property
     def reply_chunk(self) -> int:
@@ -132,9 +136,11 @@ class Layout:
             yield first, min(self.reply_chunk, len(self.replies) - first)
 
     @property
-    def sums_bytes(self) -> int:
-        """Bytes of the evaluator's accumulators."""
-        return len(self.replies) * 2 * len(self.parameters.widths) * self.parameters.n * 8
+    def memory(self) -> int:
+        """Bytes of the evaluator's sums, and of the polynomials of a chunk at all primes at once."""
+        primes = len(self.parameters.widths)
+        work = self.chunk * (2 * self.groups * primes + sum(self.digits) * (primes + 1))
+        return (len(self.replies) * 2 * primes + work) * self.parameters.n * 8
 
     @cached_property
     def cost(self) -> Cost:
@@ -222,10 +228,10 @@ def choose_layout(shape: CrossShape) -> Layout:
             code="too_wide",
             remedy="give the columns narrower ranges or fewer decimal digits, or ask for fewer products at once",
         )
-    small = [layout for layout in fitting if layout.sums_bytes <= _SUMS]
+    small = [layout for layout in fitting if layout.memory <= _MEMORY]
     if not small:
         raise UsageError(
-            f"{len(shape.entries)} products at once need more than {_SUMS >> 20} MiB of accumulators",
+            f"{len(shape.entries)} products at once need more than {_MEMORY >> 20} MiB of memory",
             code="too_many_products",
             remedy="ask for fewer products at once",
         )

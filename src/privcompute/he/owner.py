@@ -11,6 +11,7 @@ import numpy.typing as npt
 from privcompute.he.columns import limbs_of
 from privcompute.he.layout import Layout
 from privcompute.he.modulus import modulus
+from privcompute.he.threads import each
 from privcompute.kernels import limbs, packing, polynomials, sampling
 from privcompute.randomness import Stream
 
@@ -90,13 +91,18 @@ class KeyOwner:
         n = self._parameters.n
         errors = noise_rows(self._errors, rows, n)
         out = np.empty((rows, self._layout.ciphertext_words), np.uint64)
-        for prime, secret, stream in zip(self._modulus.primes, self._transformed, self._uniform, strict=True):
+
+        def encrypt_modulo(number: int) -> None:
+            prime = self._modulus.primes[number]
             message = np.empty((rows, n))
             limbs.residues(pieces, prime.encode, prime.p, prime.inverse, message.reshape(-1))
             message += errors
             prime.forward(message)
-            polynomials.encrypt_rows(message, prime.uniform(stream, rows), secret, prime.p, prime.inverse)
+            uniform = prime.uniform(self._uniform[number], rows)
+            polynomials.encrypt_rows(message, uniform, self._transformed[number], prime.p, prime.inverse)
             packing.pack_residues(message, prime.width, out[:, prime.offset : prime.offset + prime.words])
+
+        each(encrypt_modulo, range(len(self._modulus.primes)))
         return out
 
     def decrypt(self, first: int, replies: Words, constants: Words) -> list[int]:
