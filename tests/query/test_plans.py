@@ -76,6 +76,12 @@ def test_terms_that_cannot_hold_are_no_terms(here: World) -> None:
     assert with_else.products == plan(here, "SUM(i.n)", "h.flag").products
 
 
+def test_a_sum_of_cases_counts_no_combinations(here: World) -> None:
+    cases = " + ".join(f"CASE WHEN h.n > {n} THEN {n} ELSE 0 END" for n in (1, 2, 3))
+    made = plan(here, f"SUM({cases} - CASE WHEN h.flag THEN h.d ELSE 0 END)")
+    assert set(made.sides[0].selections) == {'("n" > 1)', '("n" > 2)', '("n" > 3)', '"flag"'}
+
+
 def test_a_sum_of_both_sides_opens_as_one_total(here: World, unique: World) -> None:
     made = plan(here, "SUM(h.d + i.d)")
     values = [o for o in made.openings if o.phase == "value"]

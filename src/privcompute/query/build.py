@@ -13,9 +13,10 @@ from sqlglot import exp
 from privcompute.errors import PrivacyError
 from privcompute.query import expr, functions
 from privcompute.query.expr import NUMBERS, Node
-from privcompute.query.parse import Source, Table, resolve
+from privcompute.query.parse import Table, resolve
 from privcompute.query.refuse import Span, marked
 from privcompute.query.render import fits_alone
+from privcompute.query.source import Source
 from privcompute.tables.catalogue import DatasetEntry
 from privcompute.tables.schema import Kind
 

@@ -71,7 +71,9 @@ class Lowering:
         Raises:
             UsageError: `unsupported_sql`, with the text marked.
         """
-        if len(node.sides) < 2:
+        # A sum of one side's CASEs is a sum of terms, not of all combinations of their branches: fewer counts open.
+        split = node.op in ("+", "-", "neg", "double") and _cases(node)
+        if len(node.sides) < 2 and not split:
             return self._local(node)
         if node.op in ("+", "-", "*"):
             return self._arithmetic(node)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from privcompute.query.parse import Source
+from privcompute.query.source import Source
 
 
 def named_datasets(sql: str) -> tuple[tuple[str, str], ...]:

@@ -9,18 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
-from sqlglot.tokens import Token, TokenType  # type: ignore[attr-defined]  # its public home in every version
 
-from privcompute.errors import UsageError
-from privcompute.query.refuse import Refuser, Span
+from privcompute.query.refuse import Span
+from privcompute.query.source import FORM, Source
 from privcompute.tables.catalogue import DatasetEntry
 
-MAX_SQL = 20_000
 MAX_ITEMS = 200
-FORM = "SELECT … FROM party.dataset a JOIN party.dataset b ON a.key = b.key [WHERE …]"
 
 
 @dataclass(frozen=True)
@@ -67,105 +62,6 @@ class Statement:
 def part(node: exp.Expression, name: str) -> object:
     """An argument of a syntax node, under the name of any sqlglot version (`from`, `from_`)."""
     return node.args.get(name) or node.args.get(f"{name}_")
-
-
-class Source:
-    """One SQL text: its tokens, its syntax tree and the place of each node.
-
-    Raises:
-        UsageError: `unsupported_sql` if it does not parse, or is not one statement.
-    """
-
-    def __init__(self, sql: str) -> None:
-        self.refuse = Refuser(sql)
-        self.sql = sql
-        if len(sql) > MAX_SQL:
-            raise UsageError(f"the query is longer than {MAX_SQL} characters", code="unsupported_sql", stage="plan")
-        try:
-            self.tokens: list[Token] = sqlglot.tokenize(sql, read="postgres")
-            trees = [tree for tree in sqlglot.parse(sql, read="postgres") if tree is not None]
-        except SqlglotError as error:
-            self._syntax(error)
-        except RecursionError:
-            raise UsageError("the query is nested too deeply", code="unsupported_sql", stage="plan") from None
-        if len(trees) != 1:
-            span = Span(0, 1) if not trees else self._second_statement()
-            self.refuse.unsupported("exactly one statement is expected", span, f"write {FORM}")
-        self.tree: exp.Expression = trees[0]  # type: ignore[assignment]  # sqlglot's stubs widen the result
-
-    def _syntax(self, error: SqlglotError) -> None:
-        found = getattr(error, "errors", None) or [{}]
-        line, col, word = found[0].get("line"), found[0].get("col"), found[0].get("highlight") or ""
-        start = 0
-        if isinstance(line, int) and isinstance(col, int):
-            lines = self.sql.split("\n")
-            # sqlglot's column is that of the token's last character, counted from 1.
-            start = sum(len(text) + 1 for text in lines[: line - 1]) + max(0, col - len(word))
-        self.refuse.unsupported(
-            "this is not SQL that can be read here", Span(start, start + len(word)), f"write {FORM}"
-        )
-
-    def _second_statement(self) -> Span:
-        ends = [t for t in self.tokens if t.token_type == TokenType.SEMICOLON]
-        return Span(ends[0].start, len(self.sql)) if ends else Span(0, len(self.sql))
-
-    def span(self, node: exp.Expression | None) -> Span:
-        """Where a node stands: the hull of its tokens, with its brackets closed."""
-        if node is None:
-            return Span(0, len(self.sql))
-        metas = [n.meta for n in node.walk() if "start" in n.meta]
-        if not metas:
-            parent = node.parent
-            return self.span(parent) if isinstance(parent, exp.Expression) else Span(0, len(self.sql))
-        start, end = min(m["start"] for m in metas), max(m["end"] for m in metas) + 1
-        if isinstance(node, exp.Case):
-            start = self._keyword_before(start, TokenType.CASE)
-        following = next((t for t in self.tokens if t.start >= end), None)
-        if isinstance(node, exp.Func) and len(metas) == 1 and following and following.token_type == TokenType.L_PAREN:
-            end = following.end + 1  # a call without arguments
-        return Span(start, self._closed(start, end, isinstance(node, exp.Case)))
-
-    def _keyword_before(self, start: int, kind: TokenType) -> int:
-        before = [t.start for t in self.tokens if t.start < start and t.token_type == kind]
-        return before[-1] if before else start
-
-    def _closed(self, start: int, end: int, case: bool) -> int:
-        depth = 0
-        waiting = case
-        for token in self.tokens:
-            if token.start < start:
-                continue
-            if token.start >= end and depth <= 0 and not waiting:
-                break
-            opening = token.token_type == TokenType.L_PAREN
-            depth += opening - (token.token_type == TokenType.R_PAREN)
-            if waiting and token.start >= end and depth <= 0 and token.token_type == TokenType.END:
-                waiting = False
-            end = max(end, token.end + 1) if depth >= 0 else end
-        return end
-
-    def word(self, node: exp.Expression) -> str:
-        """The function's name as written, in upper case."""
-        if "start" in node.meta:
-            return self.sql[node.meta["start"] : node.meta["end"] + 1].upper()
-        return type(node).__name__.upper()
-
-    def clause(self, keyword: str, node: exp.Expression) -> Span:
-        """Where a clause stands, its keyword included."""
-        span = self.span(node)
-        before = [t.start for t in self.tokens if t.start < span.start and t.text.upper() == keyword]
-        return Span(before[-1] if before else span.start, span.end)
-
-    def only(self, node: exp.Expression, *allowed: str) -> None:
-        """Refuse if the node has any argument that the caller does not read."""
-        extra = [k for k, v in node.args.items() if v and k.rstrip("_") not in allowed]
-        if extra:
-            what = extra[0].rstrip("_").replace("_", " ").upper()
-            found = node.args[extra[0]]
-            place = next(
-                (n for n in (found if isinstance(found, list) else [found]) if isinstance(n, exp.Expression)), node
-            )
-            self.refuse.unsupported(f"{what} is not supported here", self.span(place), f"write {FORM}")
 
 
 _LATER = {

@@ -12,13 +12,15 @@ from privcompute.query.collect import Collector
 from privcompute.query.expr import Node
 from privcompute.query.lower import Condition, Lowering
 from privcompute.query.outer import OuterBuilder, numbered
-from privcompute.query.parse import Source, Statement, read
+from privcompute.query.parse import Statement, read
 from privcompute.query.plan import Kernel, Opening, Output, Plan, Side
+from privcompute.query.source import Source
 from privcompute.query.uses import uses_of
 from privcompute.tables.catalogue import DatasetEntry
 
 REVEALS = ("nothing", "size", "matches")
 BUILT = "matches"
+MAX_PRODUCTS = 256
 
 
 def plan(
@@ -176,6 +178,13 @@ def _kernel(collector: Collector, sides: tuple[Side, Side], openings: tuple[Open
     products = list(collector.products)
     if not products:
         return None
+    if len(products) > MAX_PRODUCTS:
+        raise UsageError(
+            f"the query needs {len(products)} inner products; at most {MAX_PRODUCTS} are computed at once",
+            code="too_many_products",
+            stage="plan",
+            remedy="ask for fewer aggregates at once, or for CASE with fewer branches",
+        )
     first = tuple(sorted({i for i, _ in products}))
     second = tuple(sorted({j for _, j in products}))
     columns = (first, second)
