@@ -140,7 +140,7 @@ def test_full_credit_without_a_receiver_pauses_the_sender() -> None:
 
         async def feed() -> None:
             for i in range(5):
-                await box.offer(f"m{i}", 1000, 0, bytes(1000))
+                await box.offer(f"m{i}", bytes(1000))
                 sent.append(i)
 
         task = asyncio.create_task(feed())

@@ -1,19 +1,23 @@
 """Where frames wait for their label: the receiving half that every transport shares.
 
-Chunks of a message arrive in order, messages in any order. A message whose label is awaited goes straight into a
-buffer of the announced size, which must be within the limit the receiver stated. One that arrives early waits within
-a credit per channel. When the credit is full and nobody waits, the transport's reader pauses (back-pressure: the
-peer's sender blocks); when it is full while somebody waits for a label that is not inside, that label could never
-arrive, so the channel fails with a named error instead of hanging.
+Messages arrive in any order, one at a time: whole (`offer`), or announced by label and size (`begin`), so that the
+transport can fill a buffer of that size by itself, and then `finish`. A message whose label is awaited must be within
+the limit the receiver stated. One that arrives early waits within a credit per channel. When the credit is full and
+nobody waits, the transport's reader pauses (back-pressure: the peer's sender blocks); when it is full while somebody
+waits for a label that is not inside, that label could never arrive, so the channel fails with a named error instead
+of hanging.
 
-Everything here runs on the session's event loop.
+Everything here but `heard` runs on the session's event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from privcompute.errors import PeerError, PrivcomputeError, TransportError
 from privcompute.session.channel import MAX_LABEL, Buffer
@@ -25,13 +29,11 @@ _OVERHEAD = 256  # bytes an early message costs besides its content
 
 @dataclass
 class _Partial:
-    """A message of which chunks are still missing."""
+    """A message that the transport is filling."""
 
     label: str
-    total: int
-    buffer: bytearray
-    filled: int = 0
-    charged: int = 0
+    buffer: memoryview
+    charged: int
 
 
 @dataclass
@@ -68,9 +70,13 @@ class Mailbox:
 
     def signalled(self, kind: str, body: bytes) -> None:
         """The peer sent an out-of-band word: a sign of life, and maybe news."""
-        self._heard = asyncio.get_running_loop().time()
+        self.heard()
         if self._handler is not None:
             self._handler(kind, body)
+
+    def heard(self) -> None:
+        """A sign of life: deadlines count from here. From any thread."""
+        self._heard = time.monotonic()
 
     @property
     def held(self) -> int:
@@ -94,77 +100,65 @@ class Mailbox:
 
     # -- the transport's side ---------------------------------------------------------------------------------------
 
-    async def offer(self, label: str, total: int, offset: int, chunk: Buffer) -> None:
-        """Takes one chunk of a message; waits while there is no room for it.
-
-        Args:
-            label: The message's label.
-            total: The message's whole size, the same in each of its chunks.
-            offset: Where the chunk belongs: chunks of a message come in order, without gaps, not interleaved.
-            chunk: The bytes; kept as they are when they are the whole message.
+    async def offer(self, label: str, message: Buffer) -> None:
+        """Takes a whole message, as it is; waits while there is no room for it.
 
         Raises:
-            PeerError: the chunk breaks the rules; the channel has failed.
+            PeerError: the message breaks the rules; the channel has failed.
+            PrivcomputeError: the channel had failed before.
         """
-        data = memoryview(chunk).cast("B")
+        data = memoryview(message).cast("B")
+        charged = await self._admitted(label, len(data))
+        self._deliver(label, data.toreadonly(), charged)
+
+    async def begin(self, label: str, total: int) -> memoryview:
+        """Takes the announcement of a message; waits while there is no room for it; raises as `offer` does.
+
+        Returns:
+            A buffer of that size, to be filled (from any thread) before `finish`. numpy asks for it in large pages:
+            with small ones their faults would cost more than the copy.
+        """
+        charged = await self._admitted(label, total)
+        buffer = np.empty(total, dtype=np.uint8).data
+        self._partial = _Partial(label, buffer, charged)
+        return buffer
+
+    def finish(self) -> None:
+        """The buffer of the last `begin` is full."""
+        part, self._partial = self._partial, None
+        if part is not None:  # else the channel failed meanwhile
+            self._deliver(part.label, part.buffer.toreadonly(), part.charged)
+
+    async def _admitted(self, label: str, total: int) -> int:
+        """What the message is charged to the credit."""
         try:
-            self._check(label, total, offset, len(data))
-            if offset == 0:
-                await self._admit(label, total)
-                if self._failure is not None:
-                    raise self._failure
+            if self._failure is not None:
+                raise self._failure
+            if not label or len(label) > MAX_LABEL:
+                raise self._bad("a label of a wrong length", "bad_frame", None)
+            if self._partial is not None:
+                raise self._bad("a message inside another", "bad_frame", label)
+            if label in self._done or label in self._early:
+                raise self._bad("a label that was used before", "replayed", label)
+            charged = await self._admit(label, total)
         except PrivcomputeError as error:
             self.fail(error)
             raise
-        self._heard = asyncio.get_running_loop().time()
-        if offset == 0 and len(data) == total:
-            charged, self._charged_now = self._charged_now, 0
-            self._deliver(label, data.toreadonly(), charged)
-            return
-        if offset == 0:
-            self._partial = _Partial(label, total, bytearray(total), charged=self._charged_now)
-            self._charged_now = 0
-        part = self._partial
-        if part is None:
-            return
-        part.buffer[offset : offset + len(data)] = data
-        part.filled = offset + len(data)
-        if part.filled == total:
-            self._partial = None
-            self._deliver(label, memoryview(part.buffer).toreadonly(), part.charged)
+        self.heard()
+        return charged
 
-    _charged_now: int = 0
-
-    def _check(self, label: str, total: int, offset: int, size: int) -> None:
-        if self._failure is not None:
-            raise self._failure
-        if not label or len(label) > MAX_LABEL:
-            raise self._bad("a label of a wrong length", "bad_frame", None)
-        part = self._partial
-        if part is None:
-            if offset != 0:
-                raise self._bad("a chunk without a beginning", "bad_frame", label)
-            if label in self._done or label in self._early:
-                raise self._bad("a label that was used before", "replayed", label)
-        elif label != part.label or total != part.total or offset != part.filled:
-            raise self._bad("a chunk out of place", "bad_frame", label)
-        if size + offset > total or (size == 0 and total > 0):
-            raise self._bad("a chunk of a wrong size", "bad_frame", label)
-
-    async def _admit(self, label: str, total: int) -> None:
+    async def _admit(self, label: str, total: int) -> int:
         """Makes room for a new message: at once if it is awaited, else within the credit."""
-        self._charged_now = 0
         while True:
             waiter = self._waiting.get(label)
             if waiter is not None:
                 if total > waiter.limit:
                     raise self._bad("a message larger than its receiver allows", "oversize", label)
-                return
+                return 0
             cost = total + _OVERHEAD
             if self._held + cost <= self.credit and len(self._early) < MAX_EARLY_MESSAGES:
                 self._held += cost
-                self._charged_now = cost
-                return
+                return cost
             # Also a message larger than the credit ends here: it can only go straight to its receiver.
             if self._waiting:
                 awaited = next(iter(self._waiting))
@@ -216,7 +210,6 @@ class Mailbox:
 
     async def take(self, label: str, limit: int, timeout: float) -> memoryview:
         """Waits for the message with that label; see `Channel.recv`."""
-        loop = asyncio.get_running_loop()
         early = self._early.pop(label, None)
         if early is not None:
             self._held -= len(early) + _OVERHEAD
@@ -232,21 +225,21 @@ class Mailbox:
         if label in self._done or label in self._waiting:
             raise PeerError("a label is awaited once", code="label_reused", party=self.peer, stage=label)
         part = self._partial
-        if part is not None and part.label == label and part.total > limit:
+        if part is not None and part.label == label and len(part.buffer) > limit:
             error = self._bad("a message larger than its receiver allows", "oversize", label)
             self.fail(error)
             raise error
-        future: asyncio.Future[memoryview] = loop.create_future()
+        future: asyncio.Future[memoryview] = asyncio.get_running_loop().create_future()
         self._waiting[label] = _Waiter(limit, future)
         self._room.set()
-        self._heard = max(self._heard, loop.time())
+        self._heard = max(self._heard, time.monotonic())
         try:
             while True:
-                left = self._heard + timeout - loop.time()
+                left = self._heard + timeout - time.monotonic()
                 done, _ = await asyncio.wait({future}, timeout=max(left, 0.0))
                 if done:
                     return future.result()
-                if loop.time() - self._heard >= timeout:
+                if time.monotonic() - self._heard >= timeout:
                     raise TransportError(
                         f"nothing heard from the peer for {timeout:g} s",
                         code="deadline",

@@ -34,7 +34,7 @@ class LoopbackChannel:
         data = b"".join(memoryview(part).cast("B") for part in parts)
         if self._delay == 0 and self._rate is None:
             with contextlib.suppress(PrivcomputeError):  # the receiver's to notice, as on a real network
-                await self._outbox.offer(label, len(data), 0, data)
+                await self._outbox.offer(label, data)
             return
         loop = asyncio.get_running_loop()
         self._free = max(self._free, loop.time()) + (len(data) / self._rate if self._rate else 0.0)
@@ -49,7 +49,7 @@ class LoopbackChannel:
             due, label, data = await line.get()
             await asyncio.sleep(max(0.0, due - loop.time()))
             try:
-                await self._outbox.offer(label, len(data), 0, data)
+                await self._outbox.offer(label, data)
             except PrivcomputeError:
                 return
             finally:

@@ -1,8 +1,9 @@
 """One session's data link to one peer: `session.Channel` over a bidirectional gRPC stream.
 
-Two threads serve it: gRPC pulls outgoing frames from the `Outbox`; a reader pushes incoming ones towards the loop. At
-most `WINDOW` frames are on that bridge: when the mailbox has no room the reader stops, gRPC's flow control stops the
-peer, and the peer's `send` waits.
+Two threads serve it: gRPC pulls outgoing frames from the `Outbox`; a reader takes incoming ones. Small messages cross
+to the loop as they are, at most `WINDOW` on the bridge; of a large one only its announcement does, and the reader
+fills the buffer that the mailbox made for it, beside the loop. When the mailbox has no room the reader stops, gRPC's
+flow control stops the peer, and the peer's `send` waits.
 
 The end, in order: CLOSE, answered by CLOSE, then the stream ends; so when `close` returns, the peer's process has
 everything that was sent. Any other end of the stream is an error with a name.
@@ -12,14 +13,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 from privcompute.errors import IntegrityError, PeerError, PrivcomputeError, TransportError
 from privcompute.session.channel import Buffer
 from privcompute.session.mailbox import Mailbox
 from privcompute.transport.frames import (
+    ABORT,
     Abort,
     Chunk,
     Close,
@@ -33,7 +42,30 @@ from privcompute.transport.frames import (
 from privcompute.transport.limits import TransportLimits
 from privcompute.transport.outbox import Outbox
 
-WINDOW = 4
+LOG: Final = logging.getLogger("privcompute.transport")
+WINDOW: Final = 4
+_LOOK: Final = 1.0  # seconds between two looks of the reader whether the loop still stands
+_LAST: Final = (close_frame()[:1], bytes([ABORT]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    """A message of several frames is announced; the loop answers with a buffer for it, or None: not wanted."""
+
+    label: str
+    total: int
+    buffer: Future[memoryview | None] = field(default_factory=Future)
+
+
+class _Filled:
+    """That buffer is full."""
+
+
+class _Over:
+    """The stream has ended, after all that came before."""
+
+
+_Item = Chunk | Signal | Close | Abort | PrivcomputeError | _Begin | _Filled | _Over
 
 
 class GrpcLink:
@@ -65,12 +97,14 @@ class GrpcLink:
         self._loop = asyncio.get_running_loop()
         self.outbox = Outbox(self._loop)
         self._mailbox = Mailbox(peer, limits.credit)
-        self._inbox: asyncio.Queue[Chunk | Signal | Close | Abort | PrivcomputeError] = asyncio.Queue()
+        self._inbox: asyncio.Queue[_Item] = asyncio.Queue()
         self._window = threading.Semaphore(WINDOW)
         self._discard = False  # nothing that still arrives is wanted
         self._closing = False
         self._why: PrivcomputeError | None = None  # why the stream is over, as the reader's thread saw it
         self._moved = time.monotonic()
+        self._filling: npt.NDArray[np.uint8] | None = None  # the reader's: where the rest of a large message goes
+        self._last_call: asyncio.TimerHandle | None = None  # then a stream that does not end is cancelled
         self._pump = asyncio.create_task(self._deliver(), name=f"link from {peer}")
 
     def __repr__(self) -> str:
@@ -137,7 +171,7 @@ class GrpcLink:
             self._closing = True
             self.outbox.finish(close_frame())
             await self._until_drained()
-            self._stop_delivery()
+            self._discard = True
             self._mailbox.fail(self._gone(None))
         await self._until_ended()
 
@@ -147,7 +181,7 @@ class GrpcLink:
             self._closing = True
             self._mailbox.fail(TransportError("the link was aborted here", code="closed", party=self.peer))
             self.outbox.finish(abort_frame(error), drop=True)
-            self._stop_delivery()
+            self._discard = True
         await self._until_ended()
 
     # -- the endpoint's side ----------------------------------------------------------------------------------------
@@ -164,8 +198,7 @@ class GrpcLink:
     def drop(self) -> None:
         """Forgets a link whose stream never came to be."""
         self.outbox.kill()
-        self._pump.cancel()
-        self.ended.set()
+        self._inbox.put_nowait(_Over())
 
     def read_from(self, incoming: Iterator[bytes], reason: Callable[[Exception | None], PrivcomputeError]) -> None:
         """Reads the stream to its end; runs in the reader's thread.
@@ -174,86 +207,111 @@ class GrpcLink:
             incoming: gRPC's iterator.
             reason: The named error of a stream that ended by that exception, or by none.
         """
-        reader, error, closed = Reader(self.peer), None, False
+        reader, failure, closed, broken = Reader(self.peer), None, False, False
         try:
             for frame in incoming:
                 self._moved = time.monotonic()
-                if self._discard:
-                    closed = closed or frame[:1] == close_frame()[:1]
+                if broken or self._discard:
+                    closed = closed or frame[:1] in _LAST
                     continue
                 try:
                     item = reader.read(frame)
                 except PeerError as bad:
-                    self._hand_over(bad)
+                    broken = True
+                    self._pass(bad)
                     continue
                 closed = closed or isinstance(item, Close | Abort)
-                self._hand_over(item)
-        except Exception as failure:  # gRPC raises several kinds, and any of them means that the stream is over
-            error = reason(failure)
+                if isinstance(item, Chunk) and len(item.data) < item.total:
+                    self._fill(item)
+                else:
+                    self._pass(item)
+        except Exception as error:  # gRPC raises several kinds, and any of them means that the stream is over
+            failure = error
         finally:
             if not closed:
-                self._why = error or reason(None)
-            self._hand_over(self._why or Close())
+                self._why = reason(failure)
+                self._pass(self._why)
             self.outbox.kill()
             self.peer_done.set()
-            self._call(self.ended.set)
+            self._pass(_Over())
 
-    # -- inside -----------------------------------------------------------------------------------------------------
+    # -- the reader's thread ----------------------------------------------------------------------------------------
 
-    def _hand_over(self, item: Chunk | Signal | Close | Abort | PrivcomputeError) -> None:
+    def _fill(self, chunk: Chunk) -> None:
+        """Copies a piece of a large message to its place; numpy does so without holding up the other threads."""
+        if chunk.offset == 0:
+            begin = _Begin(chunk.label, chunk.total)
+            self._pass(begin)
+            self._wait(lambda seconds: bool(wait([begin.buffer], seconds).done))
+            buffer = begin.buffer.result() if begin.buffer.done() else None
+            self._filling = None if buffer is None else np.frombuffer(buffer, dtype=np.uint8)
+        if self._filling is None:
+            return
+        self._mailbox.heard()
+        end = chunk.offset + len(chunk.data)
+        self._filling[chunk.offset : end] = np.frombuffer(chunk.data, dtype=np.uint8)
+        if end == chunk.total:
+            self._filling = None
+            self._pass(_Filled())
+
+    def _pass(self, item: _Item) -> None:
         """Waits for a place on the bridge, then passes the item to the loop."""
-        self._window.acquire()
-        self._call(self._inbox.put_nowait, item)
-
-    def _call(self, call: Callable[..., object], *args: object) -> None:
+        self._wait(lambda seconds: self._window.acquire(timeout=seconds))
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-            self._loop.call_soon_threadsafe(call, *args)
+            self._loop.call_soon_threadsafe(self._inbox.put_nowait, item)
+
+    def _wait(self, ready: Callable[[float], bool]) -> None:
+        """Waits for the loop, as long as there is somebody on it who takes items."""
+        while not ready(_LOOK) and not self._pump.done():
+            pass
+
+    # -- the loop ---------------------------------------------------------------------------------------------------
 
     async def _deliver(self) -> None:
-        """Takes items off the bridge, in order, as far as the mailbox has room."""
+        """Takes items off the bridge, in order, as far as the mailbox has room, until the stream is over."""
         try:
-            while True:
-                item = await self._inbox.get()
-                await self._deliver_one(item)
+            while not isinstance(item := await self._inbox.get(), _Over):
+                try:
+                    if not self._discard:
+                        await self._deliver_one(item)
+                except PrivcomputeError as error:
+                    self._fail(error)
+                except Exception:
+                    LOG.exception("a frame of %s could not be handled", self.peer)
+                    self._fail(IntegrityError("a frame could not be handled", code="internal", party=self.peer))
+                if isinstance(item, _Begin) and not item.buffer.done():
+                    item.buffer.set_result(None)
                 self._window.release()
-                if isinstance(item, Close | Abort | PrivcomputeError):
-                    return
-        except PrivcomputeError as error:
-            self._fail(error)
-        except Exception:
-            self._fail(IntegrityError("a frame could not be handled", code="internal", party=self.peer))
-            raise
         finally:
-            self._stop_delivery()
+            self._discard = True
+            self.ended.set()
+            if self._last_call is not None:
+                self._last_call.cancel()
 
-    async def _deliver_one(self, item: Chunk | Signal | Close | Abort | PrivcomputeError) -> None:
+    async def _deliver_one(self, item: _Item) -> None:
         if isinstance(item, Chunk):
-            await self._mailbox.offer(item.label, item.total, item.offset, item.data)
+            await self._mailbox.offer(item.label, item.data)
+        elif isinstance(item, _Begin):
+            item.buffer.set_result(await self._mailbox.begin(item.label, item.total))
+        elif isinstance(item, _Filled):
+            self._mailbox.finish()
         elif isinstance(item, Signal):
             self._mailbox.signalled(item.kind, item.body)
-        elif isinstance(item, Close):
-            self._mailbox.fail(TransportError("the peer closed the link", code="closed", party=self.peer))
+        elif isinstance(item, Close | Abort):
+            closed = TransportError("the peer closed the link", code="closed", party=self.peer)
+            self._mailbox.fail(item.error if isinstance(item, Abort) else closed)
             self.outbox.finish(close_frame(), drop=True)
-        elif isinstance(item, Abort):
-            self._mailbox.fail(item.error)
-            self.outbox.finish(close_frame(), drop=True)
-        else:
+            self._discard = True
+        elif isinstance(item, PrivcomputeError):
             raise item
-
-    def _stop_delivery(self) -> None:
-        """What arrives from now on is read, so that the stream can end, and dropped."""
-        self._discard = True
-        for _ in range(WINDOW):
-            self._window.release()
 
     def _fail(self, error: PrivcomputeError) -> None:
         """Ends the link with that error here, and tells the peer if the stream still stands."""
-        if self._mailbox.failure is None:
-            self._mailbox.fail(error)
-        self._closing = True
+        self._mailbox.fail(error)
+        self._closing = self._discard = True
         self.outbox.finish(abort_frame(error), drop=True)
-        self._stop_delivery()
-        self._loop.call_later(self._limits.close, self._cancel)
+        if self._last_call is None and not self.ended.is_set():
+            self._last_call = self._loop.call_later(self._limits.close, self._cancel)
 
     def _check_open(self, label: str) -> None:
         if self._mailbox.failure is not None:
@@ -281,4 +339,3 @@ class GrpcLink:
             self._cancel()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.ended.wait(), self._limits.close)
-        self._pump.cancel()
