@@ -48,17 +48,18 @@ def _choice(default: str, choices: tuple[str, ...], about: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one run may cost this node. Declared here, checked by the parts that spend it."""
+    """What one run may cost this node. Declared here, checked by the parts that spend it.
+
+    The size of a message has no number of its own: each one is bounded by the shape that its receiver states.
+    """
 
     memory_mib: int = _whole(1024, 128, 1 << 20, "memory for reading one's own tables, MiB")
-    message_mib: int = _whole(1024, 1, 1 << 16, "longest message accepted from a peer, MiB")
     credit_mib: int = _whole(64, 1, 4096, "frames of one session that may wait before they are asked for, MiB")
     step_seconds: float = _seconds(120.0, 0.1, 86_400, "silence of a peer after which a run is given up")
     run_seconds: float = _seconds(14_400.0, 1, 604_800, "longest run of one query")
     sessions: int = _whole(4, 1, 256, "queries answered at the same time")
     keys: int = _whole(20_000_000, 1, 1 << 31, "largest number of distinct keys accepted from a peer")
     key_ratio: int = _whole(100_000, 1, 1 << 31, "largest ratio between the two numbers of keys")
-    group_values: int = _whole(1000, 1, 1_000_000, "group values of one side in one query")
     queries_per_peer: int = _whole(1000, 1, 1_000_000, "queries answered for one peer on one version of a dataset")
 
 

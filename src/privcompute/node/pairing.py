@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from privcompute.errors import PeerError, PrivcomputeError, TransportError, UsageError
+from privcompute.errors import PrivcomputeError, UsageError
 from privcompute.node import local_socket
 from privcompute.node.config import Config
 from privcompute.node.config import load as load_config
@@ -138,7 +138,7 @@ async def renew_identity(home: Home, *, force: bool = False) -> Renewed:
                 try:
                     await renewal.tell(context.endpoint, peer.name, following)
                     told.append(peer.name)
-                except (TransportError, PeerError):
+                except PrivcomputeError:
                     missed.append(peer.name)
             in_use = force or not missed
             if in_use:

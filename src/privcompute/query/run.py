@@ -123,6 +123,7 @@ async def run_plan(
         shares = await _shares(s, plan, side, holding.columns, matches, ring)
         # 4.
         await commit()
+        shares = await _hidden_from_others(s, plan, shares, ring)
     # 5.
     values = await _open(s, plan, "count", shares, ring)
     suppressed = any(count < plan.minimum for count in values.values())
@@ -195,6 +196,15 @@ def total(column: Column) -> int:
     return (total(high.view(np.int64)) << 64) + (halves[0] << 32) + halves[1]
 
 
+async def _hidden_from_others(s: Session, plan: Plan, shares: list[int], ring: Ring) -> list[int]:
+    """A receiver without data sees both shares of what opens to it: they must tell nothing but their sum."""
+    holders = _holders(plan)
+    if set(plan.receivers) <= set(holders):
+        return shares
+    fresh = await refresh(s, Shared(ring, ring.array(shares)), holders)
+    return [int(v) for v in fresh.values]
+
+
 async def _open(s: Session, plan: Plan, phase: str, shares: Sequence[int] | None, ring: Ring) -> dict[str, int]:
     """Opens one phase, receivers by receivers; returns what opened here, as signed integers."""
     values: dict[str, int] = {}
@@ -205,9 +215,6 @@ async def _open(s: Session, plan: Plan, phase: str, shares: Sequence[int] | None
         mine = None
         if shares is not None:
             mine = Shared(ring, ring.array([shares[i] for i, _ in group]))
-            if not set(receivers) <= set(holders):
-                # A receiver without data sees both shares: they must tell nothing but their sum.
-                mine = await refresh(s, mine, holders)
         elif s.me not in receivers:
             continue
         opened = await reveal_to(s, mine, receivers, ring=ring, shape=(len(group),), holders=holders)

@@ -1,0 +1,163 @@
+"""The side that answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from privcompute.errors import ConsentNeeded, PrivcomputeError, TransportError, UsageError
+from privcompute.node import negotiation
+from privcompute.node.jobs.job import Job, Outcome, check_fingerprint, offered
+from privcompute.node.negotiation import Party
+from privcompute.session import Channel
+
+if TYPE_CHECKING:
+    from privcompute.node.context import NodeContext
+    from privcompute.query import Plan
+
+CONSENT_SECONDS = 900.0
+"""How long the answering side waits for the person who asks to read the plan."""
+
+
+async def answer(node: NodeContext, peer: str, session_id: bytes, channel: Channel) -> None:
+    """Answers one link that a peer opened; ends when the run has ended.
+
+    Raises:
+        PrivcomputeError: whatever ended the run; the peer has been told.
+    """
+    try:
+        proposal = await negotiation.hear_proposal(channel, node.config.limits.step_seconds)
+    except PrivcomputeError as error:
+        await channel.abort(error)
+        raise
+    job = Job(node, proposal, {peer: channel}, session_id, node.observer)
+    try:
+        outcome = await _answer(job, peer)
+    except BaseException as error:
+        await job.abort(error)
+        raise
+    if outcome is None:
+        return
+    node.store.audit.append("answered", peer=peer, plan_digest=outcome.plan_digest, status=outcome.status)
+    if outcome.finished is not None:
+        from privcompute.node import payload  # deferred: payload needs Outcome
+
+        body = payload.outcome_to_json(outcome)
+        node.store.releases.add(peer, outcome.plan.sql, outcome.plan_digest, body)
+
+
+async def _answer(job: Job, peer: str) -> Outcome | None:
+    node, channel = job.node, job.channels[peer]
+    check_fingerprint(node, job.proposal.party)
+    mine = offered(node, job.proposal.sql, [peer])
+    await negotiation.say(channel, "offer", {"party": mine.to_object()})
+    try:
+        parties = await negotiation.hear_agreement(channel, max(job.timeout, CONSENT_SECONDS))
+    except TransportError as error:
+        if error.code == "closed":
+            return None  # an explanation ends here, and so does a question that was thought better of
+        raise
+    _check_own_part(job, peer, parties, mine)
+    plan = job.plan(parties)
+    digest = plan.digest()
+    _check_roles(node, plan, parties)
+    side = plan.side_of(node.name)
+    if side is not None:
+        dataset = node.store.datasets.get(plan.sides[side].dataset)
+        if dataset.entry.consent == "manual":
+            await _manual_consent(node, peer, plan, digest)
+    prepared = await job.prepared(plan)
+    async with _links_among_others(job, peer, parties) as connect:
+        await negotiation.say(channel, "ready", {"plan_digest": digest})
+        if len(parties) > 2:
+            await negotiation.hear(channel, "go", (), node.config.limits.run_seconds)
+            await connect()
+    return await job.run(plan, parties, prepared)
+
+
+def _check_own_part(job: Job, peer: str, parties: Sequence[Party], mine: Party) -> None:
+    """What the asker says everybody brought holds what this node brought, and what the asker brought at first."""
+    by_name = {p.name: p for p in parties}
+    if by_name.get(job.node.name) != mine or by_name.get(peer) != job.proposal.party:
+        raise negotiation.malformed(peer, "agreement")
+    for party in parties:
+        if party.name not in (peer, job.node.name):
+            check_fingerprint(job.node, party)
+
+
+def _check_roles(node: NodeContext, plan: Plan, parties: Sequence[Party]) -> None:
+    """Exactly the holders and the receivers take part, and a third party may see this node's entry."""
+    expected = {side.party for side in plan.sides} | set(plan.receivers) | {plan.asker}
+    if {p.name for p in parties} != expected:
+        raise negotiation.malformed(plan.asker, "agreement")
+    side = plan.side_of(node.name)
+    if side is None:
+        return
+    dataset = node.store.datasets.get(plan.sides[side].dataset)
+    for party in expected - {node.name}:
+        if not dataset.open_to(party):
+            raise UsageError(
+                f"the owner of {dataset.name} does not share it with {party}",
+                code="not_shared",
+                party=node.name,
+                remedy=f"{node.name} may run `privcompute dataset edit {dataset.name} --with {party}`",
+            )
+
+
+async def _manual_consent(node: NodeContext, peer: str, plan: Plan, digest: str) -> None:
+    from privcompute.node import payload  # deferred: payload needs Outcome
+
+    if node.store.requests.approved(peer, digest):
+        return
+    body = payload.plan_to_json(plan, node)
+    request = await asyncio.to_thread(node.store.requests.submit, peer, digest, plan.sql, body)
+    refused = request.state == "refused"
+    raise ConsentNeeded(
+        f"the owner of {node.name} {'refused this query' if refused else 'has not approved this query yet'}",
+        code="refused" if refused else "awaiting_consent",
+        party=node.name,
+        remedy="ask the owner"
+        if refused
+        else f"{node.name} runs `privcompute approve {request.id}`; then ask the same query again",
+    )
+
+
+@asynccontextmanager
+async def _links_among_others(
+    job: Job, asker: str, parties: Sequence[Party]
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Links among the parties that did not ask: the one earlier in the alphabet opens.
+
+    Those that will come are expected from the beginning, so that none is taken for a new question; the links are made
+    when the yielded function is called, once the asker has said that all are ready.
+    """
+    me, endpoint = job.node.name, job.node.endpoint
+    others = sorted(p.name for p in parties if p.name not in (me, asker))
+    seconds = job.node.config.limits.run_seconds
+    coming = {
+        name: asyncio.create_task(endpoint.accept_link(name, job.session_id, seconds)) for name in others if name < me
+    }
+    await asyncio.sleep(0)  # the tasks begin, and with that expect their links
+
+    async def connect() -> None:
+        for name in others:
+            if name > me:
+                job.channels[name] = await endpoint.open_link(name, job.session_id)
+        for name, link in coming.items():
+            done, _ = await asyncio.wait({link}, timeout=job.timeout)
+            if not done:
+                raise TransportError(
+                    f"{name} did not open its link in time",
+                    code="unreachable",
+                    party=name,
+                    remedy=f"check the network from {name} to {me} (privcompute doctor there)",
+                )
+            job.channels[name] = link.result()
+
+    try:
+        yield connect
+    finally:
+        for link in coming.values():
+            link.cancel()

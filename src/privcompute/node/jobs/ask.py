@@ -1,0 +1,119 @@
+"""The side that asks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
+
+from privcompute.errors import ConsentNeeded, IntegrityError, UsageError
+from privcompute.node import negotiation
+from privcompute.node.jobs.job import Job, Outcome, check_fingerprint, learned_of, offered
+from privcompute.node.negotiation import Party, Proposal
+from privcompute.query.named import named_datasets
+from privcompute.randomness import token_bytes
+
+if TYPE_CHECKING:
+    from privcompute.node.context import NodeContext, Observer
+    from privcompute.query import Plan
+
+SESSION_ID_BYTES = 16
+
+Agree = Callable[["Plan"], "bool | Awaitable[bool]"]
+
+
+async def ask(
+    node: NodeContext,
+    sql: str,
+    *,
+    reveal: str | None = None,
+    to: Sequence[str] = (),
+    consent: Agree,
+    progress: Observer | None = None,
+    explain_only: bool = False,
+) -> Outcome:
+    """Asks a query.
+
+    Args:
+        node: This node.
+        sql: The query.
+        reveal: The mode, or None for the most private that is built and allowed.
+        to: The receivers; default: this node.
+        consent: Shown the plan; False ends the query before anything but catalogues was exchanged.
+        progress: Told of both parties' progress.
+        explain_only: Stop at the plan.
+
+    Raises:
+        ConsentNeeded: `consent` said no, or the other owner has not approved yet.
+        PrivcomputeError: whatever ends the run, named.
+    """
+    receivers = tuple(dict.fromkeys(to)) or (node.name,)
+    owners = list(dict.fromkeys(party.casefold() for party, _ in named_datasets(sql)))
+    if node.name not in owners:
+        raise UsageError(
+            f"this node is {node.name}, and the query names no dataset of {node.name}",
+            code="not_a_holder",
+            remedy=f"one of the two tables is {node.name}.DATASET; see `privcompute dataset list`",
+        )
+    others = [p for p in owners if p != node.name]
+    if not explain_only:
+        others += [p for p in receivers if p not in owners]
+    for party in others:
+        if node.store.peers.get(party) is None:
+            raise UsageError(
+                f"{party} is not a paired peer",
+                code="no_peer",
+                remedy="`privcompute peers list` lists the peers; pair with `invite` and `join`",
+            )
+    mine = offered(node, sql, others)
+    proposal = Proposal("explain" if explain_only else "query", node.name, sql, reveal, receivers, mine)
+    session_id = token_bytes(SESSION_ID_BYTES)
+    job = Job(node, proposal, {}, session_id, progress or node.observer)
+    try:
+        for party in others:
+            job.channels[party] = await node.endpoint.open_link(party, session_id)
+        outcome = await _ask(job, mine, others, consent, explain_only)
+    except BaseException as error:
+        await job.abort(error)
+        raise
+    node.store.audit.append("asked", plan_digest=outcome.plan_digest, status=outcome.status, parties=others)
+    return outcome
+
+
+async def _ask(job: Job, mine: Party, others: Sequence[str], consent: Agree, explain_only: bool) -> Outcome:
+    offers = [mine]
+    for party in others:
+        await negotiation.say(job.channels[party], "proposal", negotiation.proposal_body(job.proposal))
+    for party in others:
+        offer = await negotiation.hear_offer(job.channels[party], job.timeout)
+        check_fingerprint(job.node, offer)
+        offers.append(offer)
+    plan = job.plan(offers)
+    if explain_only:
+        for channel in job.channels.values():
+            await channel.close()
+        return Outcome(plan, None, learned_of(plan), plan.digest(), "explained")
+    answer = consent(plan)
+    if not (await answer if inspect.isawaitable(answer) else answer):
+        raise ConsentNeeded("the plan was not agreed to", code="declined", party=job.node.name)
+    digest = plan.digest()
+    for party in others:
+        await negotiation.say(job.channels[party], "agreement", {"parties": [o.to_object() for o in offers]})
+    prepared = await job.prepared(plan)  # while the others do the same
+    for party in others:
+        theirs = await negotiation.hear_ready(job.channels[party], job.node.config.limits.run_seconds)
+        if theirs != digest:
+            raise _mismatch(party)
+    if len(others) > 1:
+        for party in others:
+            await negotiation.say(job.channels[party], "go", {})
+    return await job.run(plan, offers, prepared)
+
+
+def _mismatch(party: str) -> IntegrityError:
+    return IntegrityError(
+        "the parties derived different plans",
+        code="plan_mismatch",
+        party=party,
+        remedy="bring both nodes to the same release of privcompute, then ask again",
+    )

@@ -1,0 +1,190 @@
+"""One query at one party: what asking and answering share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from privcompute import query
+from privcompute.errors import IntegrityError, PrivcomputeError, TransportError
+from privcompute.node import negotiation
+from privcompute.node.holding import Prepared, check_ledger, prepare, record_in_ledger
+from privcompute.node.negotiation import Party, Proposal
+from privcompute.psi import PsiLimits
+from privcompute.query.named import named_datasets
+from privcompute.query.run import Opened, run_plan
+from privcompute.randomness import token_bytes
+from privcompute.session import Channel, Limits, Progress, Session
+
+if TYPE_CHECKING:
+    from privcompute.node.context import NodeContext, Observer
+    from privcompute.query import Finished, Plan
+    from privcompute.query.disclosure import Learned
+    from privcompute.tables import DatasetEntry
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a query ended at this party.
+
+    Attributes:
+        plan: What ran, or would run.
+        finished: The result, if this party is a receiver and the query ran.
+        learned: By party, what the plan declares.
+        rounds: The longest chain of dependent messages.
+        bytes_sent: By this party, in messages of the run.
+        bytes_received: Likewise.
+        seconds: From the question to the result, consent included.
+        plan_digest: Of the plan, hexadecimal.
+        status: "explained", "done", "suppressed", or "answered" (this party receives nothing).
+    """
+
+    plan: Plan
+    finished: Finished | None
+    learned: Mapping[str, Sequence[Learned]]
+    plan_digest: str
+    status: str
+    rounds: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(repr=False)
+class Job:
+    """One query at one party."""
+
+    node: NodeContext
+    proposal: Proposal
+    channels: dict[str, Channel]
+    session_id: bytes
+    observer: Observer
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def timeout(self) -> float:
+        return self.node.config.limits.step_seconds
+
+    def plan(self, parties: Sequence[Party]) -> Plan:
+        """The plan that everybody derives; checked against the rules of every entry, one's own among them."""
+        entries = {f"{e.party}.{e.name}": e for p in parties for e in p.entries}
+        made = query.plan(
+            self.proposal.sql,
+            entries,
+            asker=self.proposal.asker,
+            receivers=self.proposal.receivers,
+            reveal=self.proposal.reveal,
+        )
+        query.check_rules(made, entries)
+        return made
+
+    async def prepared(self, plan: Plan) -> Prepared | None:
+        """This holder's rows for the plan, and the ledger's word; None for a party without data."""
+        side = plan.side_of(self.node.name)
+        if side is None:
+            return None
+        mine = plan.sides[side]
+        self.observer(Progress(self.node.name, "reading the table", 0, 1))
+        found = await asyncio.to_thread(prepare, self.node, mine)
+        await asyncio.to_thread(check_ledger, self.node, plan, mine, found)
+        self.observer(Progress(self.node.name, "reading the table", 1, 1))
+        return found
+
+    async def run(self, plan: Plan, parties: Sequence[Party], prepared: Prepared | None) -> Outcome:
+        """The protocol itself; every party calls it with the same plan."""
+        node, digest = self.node, plan.digest()
+        limits = node.config.limits
+        agreed = negotiation.session_digest(self.proposal, parties, digest)
+        s = Session(
+            node.name,
+            self.channels,
+            id=agreed,
+            parties=sorted(p.name for p in parties),
+            limits=Limits(limits.step_seconds, limits.run_seconds),
+            observer=self.observer,
+        )
+
+        async def commit() -> None:
+            side = plan.side_of(node.name)
+            if side is not None and prepared is not None:
+                await asyncio.to_thread(record_in_ledger, node, plan, plan.sides[side], prepared, digest)
+                node.store.requests.use(plan.asker, digest)
+
+        opened = await run_plan(
+            s,
+            plan,
+            agreed,
+            prepared.holding if prepared is not None else None,
+            commit=commit,
+            limits=PsiLimits(max_items=limits.keys, max_ratio=limits.key_ratio),
+        )
+        await s.close()
+        return self._outcome(plan, digest, opened, s)
+
+    def _outcome(self, plan: Plan, digest: str, opened: Opened, s: Session) -> Outcome:
+        receives = self.node.name in plan.receivers
+        finished = query.finish(plan, None if opened.suppressed else opened.values) if receives else None
+        return Outcome(
+            plan=plan,
+            finished=finished,
+            learned=learned_of(plan),
+            plan_digest=digest,
+            status="suppressed" if opened.suppressed else "done" if receives else "answered",
+            rounds=s.meter.rounds,
+            bytes_sent=s.meter.bytes_sent,
+            bytes_received=s.meter.bytes_received,
+            seconds=time.perf_counter() - self.started,
+        )
+
+    async def abort(self, error: BaseException) -> None:
+        """Tells every other party that this run is over."""
+        told = (
+            error
+            if isinstance(error, PrivcomputeError)
+            else TransportError("the run was cancelled", code="cancelled", party=self.node.name)
+            if isinstance(error, asyncio.CancelledError)
+            else TransportError(
+                "the party failed", code="internal", party=self.node.name, remedy="see that party's log"
+            )
+        )
+        if told.party is None:
+            told.party = self.node.name
+        for channel in self.channels.values():
+            await channel.abort(told)
+
+
+def learned_of(plan: Plan) -> dict[str, Sequence[Learned]]:
+    return dict(plan.disclosure.parties)
+
+
+def _part(node: NodeContext, entries: Sequence[DatasetEntry]) -> Party:
+    return Party(
+        node.name,
+        tuple(entries),
+        tuple(node.store.ledger.epoch(entry.version) for entry in entries),
+        node.identity.fingerprint,
+        token_bytes(negotiation.NONCE_BYTES).hex(),
+    )
+
+
+def offered(node: NodeContext, sql: str, peers: Sequence[str]) -> Party:
+    """Entries of own datasets that the SQL names and all ``peers`` may see; none: all of these, for the error."""
+    visible = [d for d in node.store.datasets.all() if all(d.open_to(p) for p in peers)]
+    named = {name.casefold() for party, name in named_datasets(sql) if party.casefold() == node.name}
+    chosen = [d for d in visible if d.name.casefold() in named] or visible
+    return _part(node, [d.entry for d in chosen[: negotiation.MAX_ENTRIES]])
+
+
+def check_fingerprint(node: NodeContext, party: Party) -> None:
+    """The certificate a party says it uses is one that is pinned for it here."""
+    peer = node.store.peers.get(party.name)
+    if peer is None or party.fingerprint not in peer.fingerprints:
+        raise IntegrityError(
+            "a party names another certificate than the one pinned for it here",
+            code="fingerprint",
+            party=party.name,
+            remedy="compare fingerprints (`privcompute peers list` on both sides); pair again if one was renewed",
+        )
