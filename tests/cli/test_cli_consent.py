@@ -36,7 +36,7 @@ PLAN = {
     ],
     "disclosure": {"hospital": [{"what": "matches", "why": "reveal", "size": 20000}], "insurer": []},
     "cost": {"bytes_sent": 1234567, "bytes_received": 999, "rounds": 9, "seconds": 1.25},
-    "limits": {"memory_mib": 1024, "message_mib": 1024, "step_seconds": 120.0, "run_seconds": 3600.0},
+    "limits": {"memory_mib": 1024, "credit_mib": 64, "keys": 1000, "step_seconds": 120.0, "run_seconds": 3600.0},
 }
 RELEASE = {
     "sql": PLAN["sql"],

@@ -34,8 +34,8 @@ def plan_text(body: Mapping[str, Any]) -> str:
     if body.get("limits"):
         limits = body["limits"]
         lines.append(
-            f"limits: {limits['memory_mib']} MiB of memory, {limits['message_mib']} MiB a message,"
-            f" {limits['step_seconds']:g} s a step, {limits['run_seconds']:g} s a run"
+            f"limits: {limits['memory_mib']} MiB for tables, {limits['credit_mib']} MiB of early messages,"
+            f" {limits['keys']:,} keys, {limits['step_seconds']:g} s a step, {limits['run_seconds']:g} s a run"
         )
     return _clean(lines)
 
