@@ -47,14 +47,14 @@ def test_either_side_may_ask(two_nodes: Pair) -> None:
     assert two_nodes.oracle.check(question, two_nodes.hospital.query(question.sql), 1) == "equal"
 
 
-def _ask(pair: Pair, examples: int) -> None:
+def _ask(pair: Pair, examples: int, *, same: bool) -> None:
     seen: Counter[str] = Counter()
     with privcompute.connect(pair.insurer.home) as node:
 
         @settings(
             max_examples=examples,
             deadline=None,
-            derandomize=True,
+            derandomize=same,
             phases=[Phase.explicit, Phase.generate],
             suppress_health_check=[HealthCheck.too_slow],
         )
@@ -68,13 +68,13 @@ def _ask(pair: Pair, examples: int) -> None:
 
 
 def test_random_questions(two_nodes: Pair) -> None:
-    _ask(two_nodes, 12)
+    _ask(two_nodes, 40, same=True)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_many_random_questions(two_nodes: Pair) -> None:
-    _ask(two_nodes, 300)
+    _ask(two_nodes, 500, same=False)
 
 
 def test_the_asynchronous_face_runs_questions_side_by_side(two_nodes: Pair) -> None:
