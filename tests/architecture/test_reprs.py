@@ -35,6 +35,8 @@ NAMES = re.compile(r"secret|password|private|proof|share|masks?$|^values?$|^rows
 
 PUBLIC = {
     "privcompute.he.parameters.Parameters": "a row of the public parameter table",
+    "privcompute.he.parameters.CrossShape": "declared sizes and bounds",
+    "privcompute.tables.checks.Encoded": "the text of an expression",
     "privcompute.node.setup.NewNode": "a fingerprint and a calibration",
 }
 """Classes whose fields look secret and are public, with the reason."""

@@ -27,7 +27,7 @@ MAX_EARLY_MESSAGES = 100_000
 _OVERHEAD = 256  # bytes an early message costs besides its content
 
 
-@dataclass
+@dataclass(repr=False)
 class _Partial:
     """A message that the transport is filling."""
 
@@ -36,13 +36,13 @@ class _Partial:
     charged: int
 
 
-@dataclass
+@dataclass(repr=False)
 class _Waiter:
     limit: int
     future: asyncio.Future[memoryview]
 
 
-@dataclass
+@dataclass(repr=False)
 class Mailbox:
     """The receiving half of one channel.
 

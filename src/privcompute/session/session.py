@@ -70,7 +70,7 @@ class Meter:
     rounds: int = 0
 
 
-@dataclass
+@dataclass(repr=False)
 class _Run:
     """What all child sessions of one run share."""
 

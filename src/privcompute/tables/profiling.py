@@ -47,7 +47,7 @@ class ColumnProfile:
     nulls: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Profile:
     """A table as its owner sees it. All figures but the suggested ranges are private until the owner publishes them.
 

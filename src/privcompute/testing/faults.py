@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from privcompute.session.channel import Buffer, Channel
@@ -30,7 +30,7 @@ class Fault:
     kind: Kind
     label: str
     seconds: float = 1.0
-    replace: Callable[[bytes], bytes] | None = None
+    replace: Callable[[bytes], bytes] | None = field(default=None, repr=False)
     every: bool = False
 
 

@@ -37,7 +37,7 @@ _LABEL: Final = re.compile(rb"[!-~]+")
 _CODE: Final = re.compile(r"[a-z0-9_]{1,64}\Z")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Chunk:
     """A piece of a message."""
 
@@ -47,7 +47,7 @@ class Chunk:
     data: memoryview
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Signal:
     """An out-of-band word."""
 

@@ -48,7 +48,7 @@ _LOOK: Final = 1.0  # seconds between two looks of the reader whether the loop s
 _LAST: Final = (close_frame()[:1], bytes([ABORT]))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Begin:
     """A message of several frames is announced; the loop answers with a buffer for it, or None: not wanted."""
 

@@ -23,7 +23,7 @@ SMALL = 64 << 10  # messages up to this size are copied at once, and `put` need 
 SMALL_QUEUED = 1 << 20  # bytes of such messages that may wait
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class _Message:
     label: bytes
     total: int

@@ -48,7 +48,7 @@ def refused(why: str, code: str = "join_refused", *, party: str | None = None) -
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Transcript:
     """What both sides prove knowledge of."""
 
