@@ -208,11 +208,12 @@ class OuterBuilder:
         counted = self._combined(form, span)
         return Sized("count", Kind.INTEGER, 0, Fraction(self.max_rows), main=counted, long=True)
 
-    def _combined(self, form: RowForm, span: Span) -> Combination:
-        made = self.collector.combine(simplified(form), span, self._text(span))
+    def _combined(self, form: RowForm, span: Span, what: str = "") -> Combination:
+        what = what + self._text(span)
+        made = self.collector.combine(simplified(form), span, what)
         if not made.terms:
             self.refuse.unsupported("this is the same constant for any data", span, "aggregate a column")
-        self.collector.values.setdefault(made.terms, self._text(span))
+        self.collector.values.setdefault(made.terms, what)
         return made
 
     def _text(self, span: Span) -> str:
@@ -247,13 +248,14 @@ class OuterBuilder:
         node = self.builder.as_number(node)
         self.arguments.append(node)
         lowered: Lowered = self.lowering.lower(node)
-        total = self._combined(lowered.value, span)
+        average = isinstance(tree, exp.Avg)
+        total = self._combined(lowered.value, span, "the sum in " if average else "")
         size = node.interval.magnitude
         digits = node.digits or 0 if node.kind is Kind.DECIMAL else 0
         real = node.kind is Kind.REAL
         rows = None
-        if isinstance(tree, exp.Avg):
-            rows = self._combined(lowered.present, span)
+        if average:
+            rows = self._combined(lowered.present, span, "the number of rows in ")
         return Sized(
             "sum" if rows is None else "avg",
             node.kind if rows is None else Kind.REAL,

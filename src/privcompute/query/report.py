@@ -45,7 +45,7 @@ def _public(statement: Statement, which: tuple[int, ...]) -> tuple[Learned, ...]
         )
         found.append(Learned("catalogue", what, why, name))
         count = f"the number of distinct keys of {name}: {entry.distinct_keys}"
-        found.append(Learned("peer_keys", count, "the sizes of the messages show it", name, entry.distinct_keys))
+        found.append(Learned("peer_keys", count, "the sizes of the messages show it", name))
     return tuple(found)
 
 
@@ -58,7 +58,9 @@ def _alignment(sides: tuple[Side, Side], own: int, reveal: str) -> tuple[Learned
             f"which of its own keys {peer} has too (of all keys, whatever the filters select)",
             f"reveal = {reveal}: the tables are aligned by their keys",
         ),
-        Learned("match_count", f"the number of common keys, at most {most}", f"reveal = {reveal}", size=most),
+        Learned(
+            "match_count", f"the number of common keys, at most {most}", f"reveal = {reveal}", size=most.bit_length()
+        ),
     )
 
 
@@ -72,7 +74,7 @@ def _opened(party: str, openings: tuple[Opening, ...], minimum: int) -> tuple[Le
             what = f"the number of keys that contribute to {one.what}"
             why = f"checked against the minimum of {minimum} before anything else opens"
         else:
-            what, why = f"the total behind {one.what}", "the result is computed from it"
+            what, why = one.what, "the result is computed from it"
         found.append(Learned("opened", what, why, one.name, bits))
     return tuple(found)
 

@@ -1,4 +1,7 @@
-"""Writes docs/protocols.md from the boxes and cards in the code: ``python -m privcompute.testing.protocol_docs FILE``."""
+"""Writes docs/protocols.md from the boxes and cards in the code.
+
+Run as ``python -m privcompute.testing.protocol_docs FILE``; with ``--check`` it compares instead.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,8 @@ def render() -> str:
     out = [
         "# Protocols",
         "",
-        "Written by `make docs` from the boxes and cards in the code; a test keeps it current. What each statistic opens",
-        "stands at the end.",
+        "Written by `make docs` from the boxes and cards in the code; `make check` keeps it current. What each statistic",
+        "opens stands at the end.",
         "",
         "| protocol | rounds | source | module |",
         "|---|---|---|---|",
