@@ -60,7 +60,7 @@ async def _answer(job: Job, peer: str) -> Outcome | None:
             return None  # an explanation ends here, and so does a question that was thought better of
         raise
     _check_own_part(job, peer, parties, mine)
-    plan = job.plan(parties)
+    plan = await job.plan(parties)
     digest = plan.digest()
     _check_roles(node, plan, parties)
     side = plan.side_of(node.name)

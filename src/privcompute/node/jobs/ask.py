@@ -88,7 +88,7 @@ async def _ask(job: Job, mine: Party, others: Sequence[str], consent: Agree, exp
         offer = await negotiation.hear_offer(job.channels[party], job.timeout)
         check_fingerprint(job.node, offer)
         offers.append(offer)
-    plan = job.plan(offers)
+    plan = await job.plan(offers)
     if explain_only:
         for channel in job.channels.values():
             await channel.close()

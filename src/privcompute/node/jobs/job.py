@@ -68,8 +68,14 @@ class Job:
     def timeout(self) -> float:
         return self.node.config.limits.step_seconds
 
-    def plan(self, parties: Sequence[Party]) -> Plan:
-        """The plan that everybody derives; checked against the rules of every entry, one's own among them."""
+    async def plan(self, parties: Sequence[Party]) -> Plan:
+        """The plan that everybody derives; checked against the rules of every entry, one's own among them.
+
+        In a thread: a question as long as allowed takes a second, in which other runs go on.
+        """
+        return await asyncio.to_thread(self._plan, parties)
+
+    def _plan(self, parties: Sequence[Party]) -> Plan:
         entries = {f"{e.party}.{e.name}": e for p in parties for e in p.entries}
         made = query.plan(
             self.proposal.sql,
