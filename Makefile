@@ -21,6 +21,8 @@ $(READY): requirements.lock pyproject.toml
 	@echo "setting up $(VENV) with $$($(BIN)/python --version) (a minute or two, once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "compiling the kernels, once"
+	@$(BIN)/python -c 'from privcompute import he, psi; he.warm_up(); psi.warm_up()'
 	@touch $@
 
 demo: $(READY)  ## two node processes answer three SQL questions over a private join
