@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -108,7 +108,7 @@ async def ends(request: pytest.FixtureRequest, paired: Pairing) -> MakeEnds:
         if request.param == "loopback":
             first, second = loopback_pair("hospital", "insurer", credit=credit)
             return second, first  # the channels to the hospital and to the insurer
-        limits = TransportLimits(**{**vars(QUICK), "credit": credit})
+        limits = replace(QUICK, credit=credit)
         h, i = await paired(limits=limits)
         dialled = await i.endpoint.open_link("hospital", b"session")
         answered = await asyncio.wait_for(h.came.get(), 5)
