@@ -9,13 +9,17 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-import privcompute.transport  # noqa: F401 - before any test imports grpc: it sets the TLS version
+import privcompute.transport  # noqa: F401 - before grpc: it sets the TLS version
 from privcompute.session import Channel
 from privcompute.testing import loopback_pair
 from privcompute.transport.book import MemoryBook, Peer
 from privcompute.transport.endpoint import Endpoint
+from privcompute.transport.gate import CODE_KEY, CONTROL, FINGERPRINT_KEY, PARTY_KEY, SESSION_KEY, VERSION_KEY
 from privcompute.transport.identity import Identity
-from privcompute.transport.limits import TransportLimits
+from privcompute.transport.limits import PROTOCOL_VERSION, TransportLimits
+from privcompute.transport.tls import secure_channel
+
+import grpc  # isort: skip - after privcompute.transport
 
 QUICK = TransportLimits(
     connect=5.0, stall=3.0, close=1.0, join=5.0, keepalive=1.0, keepalive_answer=1.0, first_retry=0.1, refresh=0.1
@@ -94,6 +98,21 @@ async def paired(hospital: Identity, insurer: Identity) -> AsyncIterator[Pairing
             return h, i
 
         yield make
+
+
+def raw_call(
+    identity: Identity, server: Peer, address: str, method: str = CONTROL, **claims: str
+) -> tuple[grpc.StatusCode, str | None]:
+    """The status and named code of a call made by hand."""
+    said = {PARTY_KEY: identity.name, VERSION_KEY: PROTOCOL_VERSION, **claims}
+    with secure_channel(f"ipv4:{address}", identity, server.name, server.certificates, QUICK) as channel:
+        stream = channel.stream_stream(method)(
+            iter(()), timeout=3, metadata=(*said.items(), (SESSION_KEY, b"raw")), wait_for_ready=False
+        )
+        if FINGERPRINT_KEY in dict(stream.initial_metadata() or ()):
+            stream.cancel()
+            return grpc.StatusCode.OK, None
+        return stream.code(), dict(stream.trailing_metadata() or ()).get(CODE_KEY)
 
 
 Ends = tuple[Channel, Channel]

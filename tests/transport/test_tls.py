@@ -24,13 +24,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from privcompute.errors import PrivcomputeError, TransportError
 from privcompute.transport import CIPHER_SUITES
 from privcompute.transport.book import Peer
-from privcompute.transport.gate import CODE_KEY, CONTROL, FINGERPRINT_KEY, LINK, PARTY_KEY, SESSION_KEY, VERSION_KEY
+from privcompute.transport.gate import LINK, PARTY_KEY, VERSION_KEY
 from privcompute.transport.identity import Identity, host_name, private_pem
-from privcompute.transport.limits import PROTOCOL_VERSION
 from privcompute.transport.probe import health, probe
 from privcompute.transport.tls import secure_channel
 
-from .conftest import QUICK, Pairing, party
+from .conftest import QUICK, Pairing, party, raw_call
 
 
 def minted(name: str, issuer: Identity) -> tuple[Identity, bytes]:
@@ -52,21 +51,6 @@ def minted(name: str, issuer: Identity) -> tuple[Identity, bytes]:
     )
     pem = leaf.public_bytes(serialization.Encoding.PEM)
     return Identity(name, private_pem(key), pem.decode()), pem + issuer.certificate.encode()
-
-
-def call(
-    identity: Identity, server: Peer, address: str, method: str = CONTROL, **claims: str
-) -> tuple[grpc.StatusCode, str | None]:
-    """The status and named code of a raw call."""
-    said = {PARTY_KEY: identity.name, VERSION_KEY: PROTOCOL_VERSION, **claims}
-    with secure_channel(f"ipv4:{address}", identity, server.name, server.certificates, QUICK) as channel:
-        stream = channel.stream_stream(method)(
-            iter(()), timeout=3, metadata=(*said.items(), (SESSION_KEY, b"raw")), wait_for_ready=False
-        )
-        if FINGERPRINT_KEY in dict(stream.initial_metadata() or ()):
-            stream.cancel()
-            return grpc.StatusCode.OK, None
-        return stream.code(), dict(stream.trailing_metadata() or ()).get(CODE_KEY)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -159,9 +143,9 @@ async def test_a_peer_mints_no_leaf_for_another(hospital: Identity, insurer: Ide
     peers = [Peer(one.name, (one.certificate,)) for one in (bank, insurer)]
     async with party(hospital, *peers) as h:
         server = h.as_peer(h.address)
-        assert call(bank, server, h.address) == (grpc.StatusCode.OK, None)
+        assert raw_call(bank, server, h.address) == (grpc.StatusCode.OK, None)
         for leaf in (forged, Identity("insurer", forged.key, chain.decode())):
-            assert call(leaf, server, h.address)[0] is grpc.StatusCode.UNAVAILABLE
+            assert raw_call(leaf, server, h.address)[0] is grpc.StatusCode.UNAVAILABLE
     # And the other way round: a server with the forged leaf, and a client that trusts the bank and the insurer.
     credentials = grpc.ssl_server_credentials([(forged.key, chain)])
     server_object = grpc.server(ThreadPoolExecutor(2))
@@ -183,22 +167,22 @@ async def test_who_may_call(hospital: Identity, insurer: Identity) -> None:
     async with party(hospital, *(Peer(one.name, (one.certificate,)) for one in (insurer, twin))) as h:
         server = h.as_peer(h.address)
         refused = grpc.StatusCode.PERMISSION_DENIED
-        assert call(insurer, server, h.address) == (grpc.StatusCode.OK, None)
-        assert call(stranger, server, h.address)[0] is grpc.StatusCode.UNAVAILABLE
-        assert call(twin, server, h.address, **{PARTY_KEY: "insurer"}) == (refused, "wrong_party")
-        assert call(insurer, server, h.address, **{PARTY_KEY: ""}) == (refused, "wrong_party")
-        assert call(insurer, server, h.address, **{VERSION_KEY: "0"}) == (
+        assert raw_call(insurer, server, h.address) == (grpc.StatusCode.OK, None)
+        assert raw_call(stranger, server, h.address)[0] is grpc.StatusCode.UNAVAILABLE
+        assert raw_call(twin, server, h.address, **{PARTY_KEY: "insurer"}) == (refused, "wrong_party")
+        assert raw_call(insurer, server, h.address, **{PARTY_KEY: ""}) == (refused, "wrong_party")
+        assert raw_call(insurer, server, h.address, **{VERSION_KEY: "0"}) == (
             grpc.StatusCode.FAILED_PRECONDITION,
             "version",
         )
-        assert call(insurer, server, h.address, "/privcompute.v1.Pairing/Join") == (refused, "join_refused")
-        assert call(insurer, server, h.address, "/privcompute.v1.Node/Other")[0] is grpc.StatusCode.UNIMPLEMENTED
+        assert raw_call(insurer, server, h.address, "/privcompute.v1.Pairing/Join") == (refused, "join_refused")
+        assert raw_call(insurer, server, h.address, "/privcompute.v1.Node/Other")[0] is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_own_identity_is_no_peer(hospital: Identity) -> None:
     """Even where somebody wrote it into the book."""
     async with party(hospital, Peer("insurer", (hospital.certificate,))) as h:
-        status, code = call(hospital, h.as_peer(h.address), h.address)
+        status, code = raw_call(hospital, h.as_peer(h.address), h.address)
         assert (status, code) == (grpc.StatusCode.PERMISSION_DENIED, "own_identity")
 
 
