@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import ipaddress
 import re
 import socket
 from dataclasses import dataclass
 from typing import Final
 
-from privcompute.errors import UsageError
+from privcompute.errors import TransportError, UsageError
 
 MAX_ADDRESSES: Final = 16
 MAX_ADDRESS: Final = 260
@@ -61,6 +62,24 @@ class Address:
         if not _is_ip(self.host):
             return f"dns:///{self}"
         return f"ipv6:{self}" if ":" in self.host else f"ipv4:{self}"
+
+
+def cannot_listen(where: Address) -> TransportError:
+    """Why a node cannot listen there; gRPC does not say."""
+    code, why = "cannot_listen", "that address is not this machine's, or not ours to use"
+    family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((where.host, where.port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            code, why = "port_taken", "another process listens on that port"
+    return TransportError(
+        f"cannot listen on {where}: {why}",
+        code=code,
+        remedy="end the other process, or change `listen` in node.toml",
+    )
 
 
 def _is_ip(host: str) -> bool:

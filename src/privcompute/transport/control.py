@@ -25,63 +25,71 @@ from privcompute.wire.control_pb2 import ControlDown, ControlUp, OpenSession
 _WAITING: Final = 64
 
 
+class Asking:
+    """One control stream that a peer keeps open here: iteration gives the session ids to ask it for.
+
+    Args:
+        fingerprint: Of the certificate it came with.
+    """
+
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+        self._ids: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._ids.get, None)
+
+    def ask(self, session_id: bytes) -> bool:
+        """Asks for that session; False if too many requests wait already."""
+        if self._ids.qsize() >= _WAITING:
+            return False
+        self._ids.put(session_id)
+        return True
+
+    def end(self) -> None:
+        """Iteration ends after what waits."""
+        self._ids.put(None)
+
+
 class Standing:
-    """The control streams that peers keep open here, by the fingerprint they came with."""
+    """The control streams that peers keep open here, the newest for each certificate."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._streams: dict[str, tuple[object, queue.Queue[bytes | None]]] = {}
+        self._streams: dict[str, Asking] = {}
 
-    def serve(self, fingerprint: str, stream: object) -> Iterator[bytes]:
-        """Session ids to ask for; ends when a newer stream of that certificate takes over, or it is ended.
-
-        Args:
-            fingerprint: Of the certificate it came with.
-            stream: Whatever names this stream, for `ended`.
-        """
-        mine: queue.Queue[bytes | None] = queue.Queue(_WAITING)
+    def open(self, fingerprint: str) -> Asking:
+        """A new stream of the holder of that certificate; one it had before ends."""
+        stream = Asking(fingerprint)
         with self._lock:
-            before = self._streams.get(fingerprint)
-            self._streams[fingerprint] = (stream, mine)
+            before, self._streams[fingerprint] = self._streams.get(fingerprint), stream
         if before is not None:
-            _put(before[1], None)
-        while (session_id := mine.get()) is not None:
-            yield session_id
-        self.ended(fingerprint, stream)
+            before.end()
+        return stream
 
-    def ended(self, fingerprint: str, stream: object) -> None:
+    def close(self, stream: Asking) -> None:
         """That stream is over."""
         with self._lock:
-            found = self._streams.get(fingerprint)
-            if found is None or found[0] is not stream:
-                return
-            del self._streams[fingerprint]
-        _put(found[1], None)
+            if self._streams.get(stream.fingerprint) is stream:
+                del self._streams[stream.fingerprint]
+        stream.end()
 
     def ask(self, fingerprints: Iterable[str], session_id: bytes) -> bool:
         """Asks the peer with one of these certificates to open that session; False if it keeps no stream here."""
         with self._lock:
-            found = [self._streams[f][1] for f in fingerprints if f in self._streams]
-        return bool(found) and _put(found[-1], session_id)
+            found = [self._streams[f] for f in fingerprints if f in self._streams]
+        return bool(found) and found[-1].ask(session_id)
 
     def keep(self, fingerprints: set[str]) -> None:
         """Ends the streams of all other certificates."""
         with self._lock:
-            gone = [(f, stream) for f, (stream, _) in self._streams.items() if f not in fingerprints]
-        for fingerprint, stream in gone:
-            self.ended(fingerprint, stream)
+            gone = [stream for f, stream in self._streams.items() if f not in fingerprints]
+        for stream in gone:
+            self.close(stream)
 
     def clear(self) -> None:
         """Ends all."""
         self.keep(set())
-
-
-def _put(target: queue.Queue[bytes | None], item: bytes | None) -> bool:
-    try:
-        target.put_nowait(item)
-    except queue.Full:
-        return False
-    return True
 
 
 class Keeper:
@@ -103,10 +111,11 @@ class Keeper:
         self._asked = asked
         self._stopped = threading.Event()
         self._call: grpc.Call | None = None
+        self.thread = threading.Thread(target=self._run, name=f"control {peer.name}", daemon=True)
 
     def start(self) -> None:
         """Starts the thread."""
-        threading.Thread(target=self._run, name=f"control {self.peer.name}", daemon=True).start()
+        self.thread.start()
 
     def stop(self) -> None:
         """Ends the stream; the thread follows."""

@@ -82,10 +82,33 @@ class Call:
         return named(error if isinstance(error, grpc.RpcError) else None, self.party, self.address)
 
 
+class Attempt:
+    """One dialling, which another thread can give up."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stream: Any = None
+        self.given_up = False
+
+    def begun(self, stream: Any) -> None:
+        """This is the call; it is cancelled at once if nobody wants it any more."""
+        with self._lock:
+            self._stream = stream
+            unwanted = self.given_up
+        if unwanted:
+            stream.cancel()
+
+    def give_up(self) -> None:
+        """Cancels the call, whenever it begins."""
+        with self._lock:
+            self.given_up, stream = True, self._stream
+        if stream is not None:
+            stream.cancel()
+
+
 def hang_up(dialled: Future[Call]) -> None:
     """Ends the call that a dialling nobody waits for any more has opened, if it has."""
     if not dialled.cancelled() and dialled.exception() is None:
-        dialled.result().cancel()
         dialled.result().channel.close()
 
 
@@ -114,7 +137,13 @@ def accepted_by(call: Any, seconds: float) -> str:
 
 
 def open_link(
-    identity: Identity, peer: Peer, address: str, session_id: bytes, frames: Iterator[bytes], limits: TransportLimits
+    identity: Identity,
+    peer: Peer,
+    address: str,
+    session_id: bytes,
+    frames: Iterator[bytes],
+    limits: TransportLimits,
+    attempt: Attempt,
 ) -> Call:
     """Dials one address and opens a Link; blocks until the peer has accepted it, at most `TransportLimits.connect`.
 
@@ -127,7 +156,10 @@ def open_link(
         stream = channel.stream_stream(LINK)(
             frames, metadata=metadata(identity, (SESSION_KEY, session_id)), timeout=limits.link
         )
+        attempt.begun(stream)
         fingerprint = accepted_by(stream, limits.connect)
+        if attempt.given_up:
+            raise TransportError("dialling was given up", code="cancelled", party=peer.name)
         if not fingerprint:
             raise _refusal(stream, peer, address, identity)
         if fingerprint not in peer.fingerprints:

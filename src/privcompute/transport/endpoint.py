@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 
 import grpc
+from grpc_health.v1 import health
 
 from privcompute.errors import PeerError, PrivcomputeError, TransportError
 from privcompute.session import Channel
 from privcompute.transport import dial, renewal
-from privcompute.transport.address import Address
+from privcompute.transport.address import Address, cannot_listen
 from privcompute.transport.book import Peer, PeerBook
 from privcompute.transport.control import Keeper, Standing
 from privcompute.transport.gate import Gate
@@ -27,7 +30,9 @@ from privcompute.transport.link import GrpcLink
 from privcompute.transport.service import add_services
 from privcompute.transport.tls import server_credentials
 
-_DIALLING = 16
+LOG: Final = logging.getLogger("privcompute.transport")
+_DIALLING: Final = 16
+_MISSED: Final = 256
 OnLink = Callable[[str, bytes, Channel], Awaitable[None]]
 
 
@@ -62,12 +67,18 @@ class Endpoint:
         self._on_link = on_link
         self._keep = keep_control
         self._links: set[GrpcLink] = set()
-        self._expected: dict[tuple[str, bytes], asyncio.Future[Channel]] = {}
+        self._expected: dict[tuple[str, bytes], asyncio.Future[GrpcLink]] = {}
+        self._missed: deque[tuple[str, bytes]] = deque(maxlen=_MISSED)  # expected, and nobody waits any more
+        self._wishes: Counter[str] = Counter()  # links and diallings at the wish of a peer, by its name
+        self._readers: set[threading.Thread] = set()
+        self._stopping = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._keepers: dict[str, Keeper] = {}
         # Dialling blocks for seconds: not on the loop's default threads, where kernels run.
         self._dialling = ThreadPoolExecutor(_DIALLING, thread_name_prefix="dial")
         self._server: grpc.Server | None = None
+        self._serving = ThreadPoolExecutor(self.limits.calls, thread_name_prefix="serve")
+        self._health: health.HealthServicer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     # -- life ---------------------------------------------------------------------------------------------------------
@@ -76,39 +87,39 @@ class Endpoint:
         """Binds the port, if any, and starts keeping control streams.
 
         Raises:
-            TransportError: ``port_taken``.
+            TransportError: ``port_taken`` or ``cannot_listen``.
         """
         self._loop = asyncio.get_running_loop()
         if self._listen is not None:
-            self._server, self.addresses = await asyncio.to_thread(self._bind, Address.parse(self._listen))
-        self._tasks.add(asyncio.create_task(self._watch(), name="endpoint"))
+            await asyncio.to_thread(self._bind, Address.parse(self._listen))
+        self._spawn(self._watch(), "endpoint")
 
-    def _bind(self, where: Address) -> tuple[grpc.Server, tuple[str, ...]]:
+    def _bind(self, where: Address) -> None:
         gate = Gate(lambda: self.identity, self.book, self.limits.calls_per_peer)
         server = grpc.server(
-            ThreadPoolExecutor(self.limits.calls, thread_name_prefix="serve"),
+            self._serving,
             interceptors=[gate],
             options=self.limits.server_options(),
             maximum_concurrent_rpcs=self.limits.calls,
         )
-        add_services(server, gate, self)
+        self._health = add_services(server, self)
         credentials = server_credentials(lambda: self.identity, self.book)
         try:
             port = server.add_secure_port(str(where), credentials)
         except RuntimeError:
             port = 0
         if not port:
-            raise TransportError(
-                f"cannot listen on {where}",
-                code="port_taken",
-                remedy="the port is taken, or the address is not this machine's; see `listen` in node.toml",
-            )
+            raise cannot_listen(where)
         server.start()
-        return server, (str(Address(where.host, port)),)
+        self._server, self.addresses = server, (str(Address(where.host, port)),)
 
     async def stop(self) -> None:
-        """Ends every link and stops listening."""
-        for keeper in self._keepers.values():
+        """Ends every link, stops listening, and returns when its threads are gone."""
+        self._stopping = True
+        if self._health is not None:
+            self._health.enter_graceful_shutdown()
+        keepers = list(self._keepers.values())
+        for keeper in keepers:
             keeper.stop()
         self.standing.clear()
         gone = TransportError("the node is stopping", code="stopping", party=self.identity.name)
@@ -116,14 +127,29 @@ class Endpoint:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._join, [*self._readers, *(keeper.thread for keeper in keepers)])
+
+    def _join(self, threads: list[threading.Thread]) -> None:
         if self._server is not None:
-            await asyncio.to_thread(self._server.stop(1.0).wait)
-        self._dialling.shutdown(wait=False, cancel_futures=True)
+            self._server.stop(1.0).wait()
+        for thread in threads:
+            thread.join(self.limits.close)
+        self._dialling.shutdown(cancel_futures=True)
+        self._serving.shutdown(cancel_futures=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _watch(self) -> None:
         """Looks at the book now and then: un-paired parties lose their links, new ones get a control stream."""
         while True:
-            await self.refresh()
+            try:
+                await self.refresh()
+            except Exception:  # whatever ails the book now: un-pairing must be seen once it is well again
+                LOG.exception("the peers could not be looked at")
             await asyncio.sleep(self.limits.refresh)
 
     async def refresh(self) -> None:
@@ -137,6 +163,8 @@ class Endpoint:
                 link.end(TransportError("this node's certificate was renewed", code="renewed", party=link.peer))
             elif link.quiet_for > self.limits.idle:
                 link.end(TransportError("nothing moved on the link for too long", code="idle", party=link.peer))
+            elif link.unclaimed_for > self.limits.claim:
+                link.end(TransportError("nobody here took the link", code="unclaimed", party=link.peer))
         self.standing.keep({f for peer in peers.values() for f in peer.fingerprints})
         self._keep_controls(peers)
 
@@ -178,114 +206,140 @@ class Endpoint:
         raise failure
 
     async def _dial(self, peer: Peer, address: str, session_id: bytes) -> GrpcLink:
-        opened: list[dial.Call] = []
-        link = GrpcLink(
-            peer.name,
-            session_id,
-            (self.identity.fingerprint, ""),
-            self.limits,
-            lambda: opened[0].cancel() if opened else None,
-        )
+        attempt = dial.Attempt()
+        link = GrpcLink(peer.name, session_id, (self.identity.fingerprint, ""), self.limits, attempt.give_up)
         dialled = self._dialling.submit(
-            dial.open_link, self.identity, peer, address, session_id, link.outbox, self.limits
+            dial.open_link, self.identity, peer, address, session_id, link.outbox, self.limits, attempt
         )
         try:
             call = await asyncio.wrap_future(dialled)
         except BaseException:
+            attempt.give_up()
             link.drop()
             dialled.add_done_callback(dial.hang_up)  # if the wait was cancelled, the thread may still get through
             raise
-        opened.append(call)
         link.peer_fingerprint = call.fingerprint
-        self._note_renewal(peer, call.fingerprint)
-        self._adopt(link)
-        threading.Thread(target=call.read, args=(link,), name=f"read {peer.name}", daemon=True).start()
+        if call.fingerprint != peer.fingerprints[0]:
+            self.book.replace(peer.promoted(call.fingerprint))  # as the gate does for those who call here
+        self._adopt(link, lambda: call.read(link))
         return link
 
     async def accept_link(self, peer: str, session_id: bytes, timeout: float) -> Channel:
-        """The link that ``peer`` opens for that session.
+        """The link that ``peer`` opens for that session; one that comes later is refused.
 
         Raises:
             TransportError: ``unreachable``: none came in time.
         """
-        future = self._expected.setdefault((peer, session_id), asyncio.get_running_loop().create_future())
+        key = (peer, session_id)
+        future: asyncio.Future[GrpcLink] = asyncio.get_running_loop().create_future()
+        self._expected[key] = future
         try:
-            return await asyncio.wait_for(asyncio.shield(future), timeout)
-        except TimeoutError:
+            done, _ = await asyncio.wait({future}, timeout=timeout)
+            if done:
+                return future.result()
+            self._missed.append(key)
             raise TransportError(
                 f"{peer} did not open its link in time",
                 code="unreachable",
                 party=peer,
                 remedy=f"check the network from {peer} to this node (privcompute doctor there)",
-            ) from None
+            )
+        except asyncio.CancelledError:
+            self._missed.append(key)
+            if future.done():
+                future.result().end(TransportError("nobody waits for the link", code="cancelled", party=peer))
+            raise
         finally:
-            self._expected.pop((peer, session_id), None)
+            del self._expected[key]
 
-    def _adopt(self, link: GrpcLink) -> None:
+    def _adopt(self, link: GrpcLink, read: Callable[[], None]) -> None:
+        """Keeps the link until its stream is over, and starts its reader."""
         self._links.add(link)
-        task = asyncio.create_task(link.ended.wait())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(lambda _: self._links.discard(link))
 
-    # -- called from gRPC's threads -----------------------------------------------------------------------------------
+        def run() -> None:
+            try:
+                read()
+            finally:
+                self._readers.discard(threading.current_thread())
 
-    def _on_loop(self, work: Callable[[], Any]) -> Any:
-        if self._loop is None:
-            raise RuntimeError("the endpoint has not started")
+        reader = threading.Thread(target=run, name=f"read {link.peer}", daemon=True)
+        self._readers.add(reader)
+        reader.start()
+        self._spawn(link.ended.wait(), "link").add_done_callback(lambda _: self._links.discard(link))
 
-        async def call() -> Any:
-            return work()
+    # -- the peers' wishes --------------------------------------------------------------------------------------------
 
-        return asyncio.run_coroutine_threadsafe(call(), self._loop).result(self.limits.connect)
-
-    def incoming(self, peer: Peer, fingerprint: str, session_id: bytes, cancel: Callable[[], None]) -> GrpcLink:
+    def incoming(
+        self,
+        peer: Peer,
+        fingerprint: str,
+        session_id: bytes,
+        cancel: Callable[[], None],
+        frames: Iterator[bytes],
+        reason: Callable[[Exception | None], PrivcomputeError],
+    ) -> GrpcLink:
         """A link that a peer opened, made on the loop and handed to whoever expects it, else to ``on_link``.
 
+        Called from a thread of gRPC's; the arguments from ``cancel`` on are `GrpcLink`'s.
+
         Raises:
-            PeerError: ``busy``: the peer has as many links open as it may.
+            PeerError: ``busy``: the peer has as many links open as it may; ``late``: nobody waits any more.
+            TransportError: ``stopping``.
         """
-        link: GrpcLink = self._on_loop(lambda: self._welcome(peer, fingerprint, session_id, cancel))
-        return link
 
-    def _welcome(self, peer: Peer, fingerprint: str, session_id: bytes, cancel: Callable[[], None]) -> GrpcLink:
-        if sum(link.peer == peer.name for link in self._links) >= self.limits.links_per_peer:
-            raise PeerError("too many links are open", code="busy", party=peer.name)
-        self._note_renewal(peer, fingerprint)
-        link = GrpcLink(peer.name, session_id, (self.identity.fingerprint, fingerprint), self.limits, cancel)
-        self._adopt(link)
-        self._hand_over(link)
-        return link
+        async def welcome() -> GrpcLink:
+            expected = self._check_wish(peer.name, session_id)
+            link = GrpcLink(peer.name, session_id, (self.identity.fingerprint, fingerprint), self.limits, cancel)
+            self._adopt(link, lambda: link.read_from(frames, reason))
+            self._hand_over(link, expected)
+            return link
 
-    def _hand_over(self, link: GrpcLink) -> None:
-        """A link that came about at the peer's wish goes to whoever expects it here, else to ``on_link``."""
-        expected = self._expected.get((link.peer, link.session_id))
+        if self._loop is None:
+            raise RuntimeError("the endpoint has not started")
+        return asyncio.run_coroutine_threadsafe(welcome(), self._loop).result()
+
+    def _check_wish(self, peer: str, session_id: bytes) -> asyncio.Future[GrpcLink] | None:
+        """Who expects the link that a peer wishes for; None: nobody, and the peer may have one more."""
+        if self._stopping:
+            raise TransportError("the node is stopping", code="stopping", party=self.identity.name)
+        expected = self._expected.get((peer, session_id))
         if expected is not None and not expected.done():
+            return expected
+        if (peer, session_id) in self._missed:
+            raise PeerError("nobody waits for the link any more", code="late", party=peer)
+        if self._wishes[peer] >= self.limits.links_per_peer:
+            raise PeerError("too many links are open", code="busy", party=peer)
+        return None
+
+    def _hand_over(self, link: GrpcLink, expected: asyncio.Future[GrpcLink] | None) -> None:
+        """A link at the peer's wish goes to whoever expects it here, else to ``on_link``."""
+        if expected is not None and not expected.done():
+            link.claim()
             expected.set_result(link)
-        else:
-            self._serve(link)
+            return
+        self._count(link.peer, self._spawn(link.ended.wait(), "link"))
+        self._spawn(self._serve(link), f"answer {link.peer}")
 
-    def _note_renewal(self, peer: Peer, fingerprint: str) -> None:
-        """The peer's next certificate is in use: the old one is forgotten, and `refresh` ends what came with it."""
-        if fingerprint != peer.fingerprints[0]:
-            self.book.replace(peer.promoted(fingerprint))
+    def _count(self, peer: str, task: asyncio.Task[Any]) -> None:
+        """One more wish of that peer, until the task is done."""
+        self._wishes[peer] += 1
+        task.add_done_callback(lambda _: self._wishes.subtract([peer]))
 
-    def _serve(self, link: GrpcLink) -> None:
-        async def work() -> None:
-            try:
-                if link.session_id == renewal.SESSION:
-                    await renewal.hear(self.book, self.identity, link, link.peer_fingerprint, self.limits.join)
-                else:
-                    await self._on_link(link.peer, link.session_id, link)
-            except PrivcomputeError as error:
-                await link.abort(error)
-            finally:
-                if not link.ended.is_set():
-                    await link.close()
-
-        task = asyncio.get_running_loop().create_task(work(), name=f"answer {link.peer}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def _serve(self, link: GrpcLink) -> None:
+        try:
+            if renewal.is_renewal(link.session_id):
+                await renewal.hear(self.book, self.identity, link, link.peer_fingerprint, self.limits.join)
+            else:
+                await self._on_link(link.peer, link.session_id, link)
+            await link.close()
+        except PrivcomputeError as error:
+            await link.abort(error)
+        except Exception:
+            LOG.exception("a link of %s could not be served", link.peer)
+            await link.abort(PeerError("the node met a fault of its own", code="internal"))
+        except asyncio.CancelledError:
+            link.end(TransportError("the node is stopping", code="stopping", party=self.identity.name))
+            raise
 
     def _asked(self, peer: Peer, session_id: bytes) -> None:
         """A peer asked over its control stream for a link; from the keeper's thread."""
@@ -293,17 +347,17 @@ class Endpoint:
             return
 
         async def work() -> None:
+            # What goes wrong the peer notices by the link that does not come.
             for address in peer.addresses:
-                with contextlib.suppress(TransportError, PeerError):
-                    self._hand_over(await self._dial(peer, address, session_id))
+                with contextlib.suppress(PrivcomputeError):
+                    expected = self._check_wish(peer.name, session_id)
+                    self._hand_over(await self._dial(peer, address, session_id), expected)
                     return
 
         def begin() -> None:
-            if sum(link.peer == peer.name for link in self._links) >= self.limits.links_per_peer:
-                return  # the peer's own wait for the link ends by its deadline
-            task = asyncio.get_running_loop().create_task(work())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            if self._stopping or self._wishes[peer.name] >= self.limits.links_per_peer:
+                return
+            self._count(peer.name, self._spawn(work(), f"dial {peer.name}"))
 
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(begin)

@@ -7,10 +7,11 @@ stands, and an invitation's temporary certificate opens the Join call and nothin
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -21,6 +22,7 @@ from privcompute.transport.identity import Identity, same_fingerprint
 from privcompute.transport.limits import PROTOCOL_VERSION
 from privcompute.transport.tls import cached_fingerprint
 
+LOG: Final = logging.getLogger("privcompute.transport")
 NODE: Final = "privcompute.v1.Node"
 PAIRING: Final = "privcompute.v1.Pairing"
 JOIN: Final = f"/{PAIRING}/Join"
@@ -37,18 +39,20 @@ CODE_KEY: Final = "privcompute-code"
 
 @dataclass(frozen=True)
 class Caller:
-    """Who is at the other end of a call.
+    """Who is at the other end of a call that passed the gate; our own handlers get it in place of the bare context.
 
     Args:
+        context: gRPC's.
         fingerprint: SHA-256 of the certificate presented on this connection.
         peer: The paired party; None for the holder of an invitation.
     """
 
+    context: grpc.ServicerContext
     fingerprint: str
     peer: Peer | None = None
 
     def known(self) -> Peer:
-        """The paired party of a call that passed the gate."""
+        """The paired party; an invitation opens no call that asks for it."""
         if self.peer is None:
             raise LookupError("the caller only holds an invitation")
         return self.peer
@@ -83,16 +87,33 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped whe
         if handler is None:
             return None
         method: str = details.method
+        ours = method.startswith((f"/{NODE}/", f"/{PAIRING}/"))
+
+        def enter(context: grpc.ServicerContext) -> Any:
+            caller = self._admit(method, context)
+            self._count(caller.fingerprint, context)
+            if ours:
+                return caller
+            # The health service: `doctor` compares the clocks.
+            context.send_initial_metadata(((TIME_KEY, f"{time.time():.3f}"),))
+            return context
 
         def checked(behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-            def call(request: Any, context: grpc.ServicerContext) -> Any:
-                self._count(self.admit(method, context).fingerprint, context)
-                if not method.startswith((f"/{NODE}/", f"/{PAIRING}/")):
-                    # The health service: `doctor` compares the clocks.
-                    context.send_initial_metadata(((TIME_KEY, f"{time.time():.3f}"),))
-                return behaviour(request, context)
+            def one(request: Any, context: grpc.ServicerContext) -> Any:
+                try:
+                    return behaviour(request, enter(context))
+                except Exception:
+                    _tell_nothing(context)
+                    raise
 
-            return call
+            def many(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+                try:
+                    yield from behaviour(request, enter(context))
+                except Exception:
+                    _tell_nothing(context)
+                    raise
+
+            return many if handler.response_streaming else one
 
         make = {
             (False, False): (grpc.unary_unary_rpc_method_handler, handler.unary_unary),
@@ -120,7 +141,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped whe
             if self._active[fingerprint] <= 0:
                 del self._active[fingerprint]
 
-    def admit(self, method: str, context: grpc.ServicerContext) -> Caller:
+    def _admit(self, method: str, context: grpc.ServicerContext) -> Caller:
         """The caller, if it may call that method; otherwise ends the call."""
         presented = context.auth_context()
         version = presented.get("ssl_tls_version", [b""])[0]
@@ -135,8 +156,8 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped whe
         if method.startswith(f"/{PAIRING}/"):
             if all(one.id != fingerprint for one in self._book.invitations()):
                 refuse(context, grpc.StatusCode.PERMISSION_DENIED, "join_refused", "there is no such invitation")
-            return Caller(fingerprint)
-        return Caller(fingerprint, self._paired(method, fingerprint, context))
+            return Caller(context, fingerprint)
+        return Caller(context, fingerprint, self._paired(method, fingerprint, context))
 
     def _paired(self, method: str, fingerprint: str, context: grpc.ServicerContext) -> Peer:
         said = dict(context.invocation_metadata())
@@ -154,4 +175,15 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped whe
                 "version",
                 f"this node speaks version {PROTOCOL_VERSION} of the link protocol",
             )
+        if fingerprint != peer.fingerprints[0]:
+            # Its next certificate is in use: the old one is forgotten, and the endpoint ends what came with it.
+            peer = peer.promoted(fingerprint)
+            self._book.replace(peer)
         return peer
+
+
+def _tell_nothing(context: grpc.ServicerContext) -> None:
+    """Before an exception of a handler reaches gRPC, which would send its text: refusals and lost calls pass."""
+    if context.code() is None and context.is_active():
+        LOG.exception("a call could not be served")
+        refuse(context, grpc.StatusCode.INTERNAL, "internal", "the node met a fault of its own")

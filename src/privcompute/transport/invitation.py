@@ -33,6 +33,7 @@ VERSION: Final = 1
 PREFIX: Final = "pc1-"
 SECRET_BYTES: Final = 16
 MAX_CODE: Final = 4096
+_SKEW: Final = 24 * 3600.0  # as much as the two clocks may differ
 _ORDER_P256: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
@@ -99,15 +100,17 @@ class Invitation:
                 check_name(inviter),
                 check_name(joiner),
                 tuple(str(Address.parse(one)) for one in addresses),
-                int(expires),
+                _whole(expires),
                 _unb64(fingerprint).hex(),
                 _unb64(secret),
             )
-        except (ValueError, TypeError, RecursionError, UsageError):
+        except (ValueError, TypeError, AttributeError, RecursionError, UsageError):
             raise bad from None
-        if version != VERSION or len(made.fingerprint) != 64 or len(made.secret) != SECRET_BYTES:
+        if version is True or version != VERSION or len(made.fingerprint) != 64 or len(made.secret) != SECRET_BYTES:
             raise bad
         if not 0 < len(made.addresses) <= MAX_ADDRESSES:
+            raise bad
+        if made.expires > time.time() + INVITATION_SECONDS + _SKEW:
             raise bad
         if time.time() >= made.expires:
             raise UsageError(
@@ -164,6 +167,12 @@ def invite(
     tidy = tuple(str(Address.parse(one)) for one in addresses)[:MAX_ADDRESSES]
     expires = int(time.time() + min(seconds, INVITATION_SECONDS))
     return Invitation(identity.name, joiner, tidy, expires, identity.fingerprint, token_bytes(SECRET_BYTES))
+
+
+def _whole(number: object) -> int:
+    if not isinstance(number, int):
+        raise ValueError("not a whole number")
+    return number
 
 
 def _b64(data: bytes) -> str:

@@ -27,12 +27,13 @@ class TransportLimits:
         stall: A send of which nothing moves for that long fails.
         idle: A link on which no frame moves either way for that long ends.
         link: Longest life of a link.
-        claim: A link the peer opened and that no job of ours takes within that time ends.
+        claim: A link that the peer wished for and that no job of ours uses within that time ends.
         close: Longest wait for the peer to confirm the end of a link, and for an abort to be told.
         join: Longest Join call.
         keepalive: Between two pings on a quiet connection.
         keepalive_answer: A ping unanswered for that long ends the connection.
         handshake: Longest TLS handshake served.
+        unused: A connection without a call for that long is closed.
         first_retry: First pause before a lost control stream is opened again; it doubles up to ``last_retry``.
         last_retry: Longest such pause.
         refresh: Between two looks at the book, which another process may have changed.
@@ -51,6 +52,7 @@ class TransportLimits:
     keepalive: float = 20.0
     keepalive_answer: float = 10.0
     handshake: float = 15.0
+    unused: float = 120.0
     first_retry: float = 0.5
     last_retry: float = 30.0
     refresh: float = 2.0
@@ -84,4 +86,5 @@ class TransportLimits:
             ("grpc.http2.min_recv_ping_interval_without_data_ms", 1000),
             ("grpc.server_handshake_timeout_ms", int(self.handshake * 1000)),
             ("grpc.max_concurrent_streams", self.calls_per_peer),
+            ("grpc.max_connection_idle_ms", int(self.unused * 1000)),
         ]

@@ -102,7 +102,8 @@ class GrpcLink:
         self._discard = False  # nothing that still arrives is wanted
         self._closing = False
         self._why: PrivcomputeError | None = None  # why the stream is over, as the reader's thread saw it
-        self._moved = time.monotonic()
+        self._moved = self._made = time.monotonic()
+        self._claimed = False  # somebody here has used it
         self._filling: npt.NDArray[np.uint8] | None = None  # the reader's: where the rest of a large message goes
         self._last_call: asyncio.TimerHandle | None = None  # then a stream that does not end is cancelled
         self._pump = asyncio.create_task(self._deliver(), name=f"link from {peer}")
@@ -110,10 +111,15 @@ class GrpcLink:
     def __repr__(self) -> str:
         return f"GrpcLink(peer={self.peer!r}, session={self.session_id.hex()[:16]})"
 
+    def claim(self) -> None:
+        """Somebody here uses the link."""
+        self._claimed = True
+
     # -- Channel ----------------------------------------------------------------------------------------------------
 
     async def send(self, label: str, parts: Sequence[Buffer]) -> None:
         """See `Channel.send`."""
+        self._claimed = True
         self._check_open(label)
         label_bytes(label)
         taken = self.outbox.put(label, parts)
@@ -151,6 +157,7 @@ class GrpcLink:
 
     async def recv(self, label: str, limit: int, timeout: float) -> memoryview:
         """See `Channel.recv`."""
+        self._claimed = True
         return await self._mailbox.take(label, limit, timeout)
 
     def signal(self, kind: str, body: bytes) -> None:
@@ -190,6 +197,11 @@ class GrpcLink:
     def quiet_for(self) -> float:
         """Seconds since a frame last came in or was taken."""
         return time.monotonic() - max(self._moved, self.outbox.moved)
+
+    @property
+    def unclaimed_for(self) -> float:
+        """Seconds for which nobody here has used the link at all."""
+        return 0.0 if self._claimed else time.monotonic() - self._made
 
     def end(self, error: PrivcomputeError) -> None:
         """Ends the link for a reason of this node (un-paired, idle, stopping), telling the peer as far as possible."""

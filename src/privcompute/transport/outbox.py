@@ -21,6 +21,7 @@ from privcompute.transport.limits import CHUNK
 
 SMALL = 64 << 10  # messages up to this size are copied at once, and `put` need not wait for gRPC
 SMALL_QUEUED = 1 << 20  # bytes of such messages that may wait
+_EACH = 256  # and what each costs besides its bytes
 
 
 @dataclass(eq=False, repr=False)
@@ -84,8 +85,8 @@ class Outbox(Iterator[bytes]):
                 gone.cancel()
                 return gone
             taken = None
-            if total <= SMALL and self._small + total <= SMALL_QUEUED:
-                self._small += total
+            if total <= SMALL and self._small + total + _EACH <= SMALL_QUEUED:
+                self._small += total + _EACH
                 views = [memoryview(b"".join(views))] if views else []
             else:
                 taken = self._loop.create_future()
@@ -155,7 +156,7 @@ class Outbox(Iterator[bytes]):
             with self._changed:
                 if self._messages and self._messages[0] is message:
                     self._messages.popleft()
-                    self._small -= message.total if message.taken is None else 0
+                    self._small -= message.total + _EACH if message.taken is None else 0
             message.views = []
             if message.taken is not None:
                 self._on_loop(_done, message.taken)

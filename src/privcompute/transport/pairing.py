@@ -150,26 +150,30 @@ class Inviter:
         identity: The inviting party.
         book: Its peers and invitations.
         invitation_id: Fingerprint of the temporary certificate that TLS saw.
+
+    Raises:
+        PeerError: the invitation is not usable. Otherwise a try is counted, whether or not a hello ever comes.
     """
 
     def __init__(self, identity: Identity, book: PeerBook, invitation_id: str) -> None:
         self._identity = identity
         self._book = book
         self._id = invitation_id
-        self._pending: PendingInvitation | None = None
         self._transcript: _Transcript | None = None
         self._peer: Peer | None = None
+        # 2.
+        pending = book.begin_try(invitation_id)
+        if pending is None:
+            raise refused("the invitation is used up, expired, or was tried five times")
+        self._pending: PendingInvitation = pending
 
     def challenge(self, hello: JoinHello) -> JoinChallenge:
         """Step 2.
 
         Raises:
-            PeerError: the invitation or the hello is no good; the try is counted.
+            PeerError: the hello is no good.
         """
-        # 2.
-        pending = self._pending = self._book.begin_try(self._id)
-        if pending is None:
-            raise refused("the invitation is used up, expired, or was tried five times")
+        pending = self._pending
         if hello.version != VERSION:
             raise refused("it speaks another version of this protocol", "version")
         if hello.inviter != self._identity.name or hello.joiner != pending.peer:
@@ -197,7 +201,7 @@ class Inviter:
             PeerError: a proof is wrong, or the invitation was used meanwhile.
         """
         # 4.
-        if self._transcript is None or self._pending is None or self._peer is None:
+        if self._transcript is None or self._peer is None:
             raise refused("its messages are out of order", "bad_frame")
         if not equal(answer.proof, self._transcript.proof(self._pending.proof_key, "joiner")):
             raise refused("the other side does not know this invitation", "bad_proof", party=self._peer.name)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from google.protobuf.message import DecodeError
 
 from privcompute.errors import PeerError
+from privcompute.randomness import token_bytes
 from privcompute.transport.identity import Identity, check_certificate, check_signature, der_of, fingerprint_of
 from privcompute.wire.control_pb2 import Renewal
 
@@ -20,10 +21,15 @@ if TYPE_CHECKING:
     from privcompute.transport.book import PeerBook
     from privcompute.transport.endpoint import Endpoint
 
-SESSION: Final = b"privcompute renewal"
+_SESSION: Final = b"privcompute renewal "
 _CERTIFICATE: Final = "renewal/certificate.1"
 _ACCEPTED: Final = "renewal/accepted.1"
 _LIMIT: Final = 8192
+
+
+def is_renewal(session_id: bytes) -> bool:
+    """Whether a link of that session announces a certificate."""
+    return session_id.startswith(_SESSION)
 
 
 def _transcript(owner: str, reader: str, now: str, following: str) -> bytes:
@@ -41,7 +47,8 @@ async def tell(endpoint: Endpoint, peer: str, following: Identity) -> None:
     me = endpoint.identity
     signature = following.sign(_transcript(me.name, peer, me.fingerprint, following.fingerprint))
     message = Renewal(certificate=der_of(following.certificate), signature=signature)
-    link = await endpoint.open_link(peer, SESSION)
+    # A fresh id each time: both sides may renew at once, and neither takes the other's link for its own.
+    link = await endpoint.open_link(peer, _SESSION + token_bytes(16))
     try:
         await link.send(_CERTIFICATE, [message.SerializeToString()])
         await link.recv(_ACCEPTED, 0, endpoint.limits.join)

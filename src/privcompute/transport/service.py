@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -11,17 +11,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from privcompute.errors import PeerError, PrivcomputeError, TransportError
 from privcompute.transport.control import open_session
-from privcompute.transport.gate import (
-    CONTROL,
-    FINGERPRINT_KEY,
-    JOIN,
-    LINK,
-    NODE,
-    PAIRING,
-    SESSION_KEY,
-    Gate,
-    refuse,
-)
+from privcompute.transport.gate import FINGERPRINT_KEY, NODE, PAIRING, SESSION_KEY, Caller, refuse
 from privcompute.transport.limits import MAX_SESSION_ID
 from privcompute.transport.pairing import Inviter
 from privcompute.wire.control_pb2 import ControlDown, ControlUp
@@ -31,9 +21,13 @@ if TYPE_CHECKING:
     from privcompute.transport.endpoint import Endpoint
 
 
-def add_services(server: grpc.Server, gate: Gate, endpoint: Endpoint) -> None:
-    """Registers all services of a node."""
-    served = _Services(gate, endpoint)
+def add_services(server: grpc.Server, endpoint: Endpoint) -> health.HealthServicer:
+    """Registers all services of a node; they expect a `Caller`, which the gate makes, in place of gRPC's context.
+
+    Returns:
+        The health service, to be told of the end.
+    """
+    served = _Services(endpoint)
     node = {
         "Link": grpc.stream_stream_rpc_method_handler(served.link),
         "Control": grpc.stream_stream_rpc_method_handler(
@@ -55,50 +49,52 @@ def add_services(server: grpc.Server, gate: Gate, endpoint: Endpoint) -> None:
     for name in ("", NODE):
         checks.set(name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    return checks
 
 
 class _Services:
-    def __init__(self, gate: Gate, endpoint: Endpoint) -> None:
-        self._gate = gate
+    def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
 
-    def link(self, incoming: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+    def link(self, incoming: Iterator[bytes], caller: Caller) -> Iterator[bytes]:
         """One session's data; see transport/frames.py."""
-        caller = self._gate.admit(LINK, context)
-        peer = caller.known()
+        context, peer = caller.context, caller.known()
         session_id = dict(context.invocation_metadata()).get(SESSION_KEY, b"")
         if not isinstance(session_id, bytes) or not 0 < len(session_id) <= MAX_SESSION_ID:
             refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "bad_session", "a session id has 1 to 64 bytes")
+
+        def lost(_: Exception | None) -> PrivcomputeError:
+            return TransportError(
+                f"the connection of {peer.name} was lost",
+                code="unreachable",
+                party=peer.name,
+                remedy=f"check that {peer.name}'s node still runs, then ask again",
+            )
+
         try:
-            link = self._endpoint.incoming(peer, caller.fingerprint, session_id, context.cancel)
-        except PeerError as error:
+            # From here on somebody reads it to its end, whatever becomes of this call.
+            link = self._endpoint.incoming(peer, caller.fingerprint, session_id, context.cancel, incoming, lost)
+        except PrivcomputeError as error:
             refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, error.code, error.message)
         if not context.add_callback(link.outbox.kill):
             link.outbox.kill()
         context.send_initial_metadata(((FINGERPRINT_KEY, link.own_fingerprint),))
-        lost: Callable[[Exception | None], PrivcomputeError] = lambda _: TransportError(  # noqa: E731 - one sentence
-            f"the connection of {peer.name} was lost",
-            code="unreachable",
-            party=peer.name,
-            remedy=f"check that {peer.name}'s node still runs, then ask again",
-        )
-        threading.Thread(target=link.read_from, args=(incoming, lost), name=f"read {peer.name}", daemon=True).start()
         yield from link.outbox
         link.peer_done.wait(self._endpoint.limits.close)
 
-    def control(self, incoming: Iterator[ControlUp], context: grpc.ServicerContext) -> Iterator[ControlDown]:
+    def control(self, _: Iterator[ControlUp], caller: Caller) -> Iterator[ControlDown]:
         """A peer that this node may ask for links."""
-        caller = self._gate.admit(CONTROL, context)
         standing = self._endpoint.standing
-        context.add_callback(lambda: standing.ended(caller.fingerprint, context))
-        context.send_initial_metadata(((FINGERPRINT_KEY, self._endpoint.identity.fingerprint),))
-        for session_id in standing.serve(caller.fingerprint, context):
+        stream = standing.open(caller.fingerprint)
+        if not caller.context.add_callback(lambda: standing.close(stream)):
+            standing.close(stream)
+        caller.context.send_initial_metadata(((FINGERPRINT_KEY, self._endpoint.identity.fingerprint),))
+        for session_id in stream:
             yield open_session(session_id)
 
-    def join(self, incoming: Iterator[JoinUp], context: grpc.ServicerContext) -> Iterator[JoinDown]:
+    def join(self, incoming: Iterator[JoinUp], caller: Caller) -> Iterator[JoinDown]:
         """Pairing by a one-time code; see transport/pairing.py."""
-        endpoint = self._endpoint
-        caller = self._gate.admit(JOIN, context)
+        endpoint, context = self._endpoint, caller.context
         timer = threading.Timer(endpoint.limits.join, context.cancel)
         timer.daemon = True
         timer.start()
