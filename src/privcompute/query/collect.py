@@ -17,6 +17,9 @@ from privcompute.tables.catalogue import DatasetEntry
 from privcompute.tables.features import LIMIT, Feature
 
 REAL_BITS = 40
+"""Bits over the public range that a real takes in a product with the other side's column."""
+ALONE_BITS = 56
+"""Bits of a real that its side sums alone: more than a double of the range's size has, so that it is that double."""
 EVERY_ROW = "TRUE"
 
 
@@ -91,7 +94,7 @@ class Collector:
         for (a, b), coefficient in form:
             if any(contradictory(self.base[side] + factor.where) for side, factor in ((0, a), (1, b))):
                 continue
-            x, y = self.encoded(0, a, span), self.encoded(1, b, span)
+            x, y = self.encoded(0, a, b, span), self.encoded(1, b, a, span)
             key = self.entry(x.feature, y.feature)
             parts[key] = parts.get(key, Fraction(0)) + coefficient * x.unit * y.unit
             error += abs(coefficient) * (x.size * y.error + y.size * x.error + x.error * y.error)
@@ -106,12 +109,12 @@ class Collector:
 
     def contributors(self, a: RowFactor, b: RowFactor, span: Span) -> tuple[tuple[Term, ...], bool]:
         """The opening that counts the keys contributing to a pair, and whether it counts all keys with rows."""
-        (x, exact_x), (y, exact_y) = self.any(0, a, span), self.any(1, b, span)
+        (x, exact_x), (y, exact_y) = self.any(0, a, b, span), self.any(1, b, a, span)
         kind, index = self.entry(x, y)
         return (_term(1, kind, index),), exact_x and exact_y
 
-    def encoded(self, side: int, factor: RowFactor, span: Span) -> Encoded:
-        """The per-key sum of a factor."""
+    def encoded(self, side: int, factor: RowFactor, other: RowFactor, span: Span) -> Encoded:
+        """The per-key sum of a factor; finer where the other side's factor is 1 on every key."""
         where = self._where(side, factor)
         if not factor.values:
             return Encoded(_indicator(where), Fraction(1), Fraction(0), Fraction(1))
@@ -124,7 +127,8 @@ class Collector:
             unit = Fraction(1, 10**node.digits)
             feature = self._feature(scaled(node, node.digits), where, "integer", Fraction(1), size / unit, cap, span)
             return Encoded(feature, unit, node.carry, size)
-        unit = _power_of_two(node.interval.width, size)
+        alone = not other.values and self._is_one(1 - side, _indicator(self._where(1 - side, other)))
+        unit = _power_of_two(node.interval.width, size, ALONE_BITS if alone else REAL_BITS)
         feature = self._feature(render(node), where, "real", unit, size / unit + 1, cap, span)
         return Encoded(feature, unit, node.drift + unit / 2, size)
 
@@ -138,9 +142,9 @@ class Collector:
             return Feature(sql, where, "real", step, most)
         return Feature(sql, where, "integer", step, most)
 
-    def any(self, side: int, factor: RowFactor, span: Span) -> tuple[Feature, bool]:
+    def any(self, side: int, factor: RowFactor, other: RowFactor, span: Span) -> tuple[Feature, bool]:
         """1 for a key that has a selected row with a non-zero factor, and whether non-zero is the same as present."""
-        encoded = self.encoded(side, factor, span).feature
+        encoded = self.encoded(side, factor, other, span).feature
         whole = not factor.values
         if factor.values:
             node = reduce(expr.multiply, factor.values)
@@ -252,10 +256,10 @@ def _primitive(parts: dict[tuple[str, int], Fraction]) -> tuple[tuple[Term, ...]
     return tuple(_term(int(c / unit), kind, index) for (kind, index), c in kept), unit
 
 
-def _power_of_two(width: Fraction, size: Fraction) -> Fraction:
-    """The smallest power of two in which the width takes at most REAL_BITS bits."""
+def _power_of_two(width: Fraction, size: Fraction, bits: int) -> Fraction:
+    """The smallest power of two in which the width takes at most that many bits."""
     width = width or size or Fraction(1)
-    step = Fraction(2) ** (width.numerator.bit_length() - width.denominator.bit_length() - REAL_BITS - 1)
-    while width / step > 2**REAL_BITS:
+    step = Fraction(2) ** (width.numerator.bit_length() - width.denominator.bit_length() - bits - 1)
+    while width / step > 2**bits:
         step *= 2
     return step
