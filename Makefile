@@ -22,7 +22,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@echo "compiling the kernels, once"
-	@$(BIN)/python -c 'from privcompute import he, psi; he.warm_up(); psi.warm_up()'
+	@$(BIN)/python -c 'from privcompute.node.warm import warm_up; warm_up()'
 	@touch $@
 
 demo: $(READY)  ## two node processes answer three SQL questions over a private join
@@ -61,3 +61,4 @@ check: lint types test  ## all that must hold before a change lands
 
 clean:  ## remove the environment and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src -name __pycache__ -prune -exec rm -rf {} +

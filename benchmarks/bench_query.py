@@ -66,7 +66,8 @@ class Stage:
         assert answer["columns"] == names
         assert row is not None
         for name, ours, theirs in zip(names, answer["rows"][0], row, strict=True):
-            assert abs(float(ours) - float(theirs)) <= float(answer["error_bound"].get(name) or 0) + 1e-9 * float(theirs)
+            bound = float(answer["error_bound"].get(name) or 0) + 1e-9 * float(theirs)
+            assert abs(float(ours) - float(theirs)) <= bound
 
     def explained(self) -> dict[str, Any]:
         """The cost that `explain` states."""

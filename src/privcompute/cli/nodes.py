@@ -21,9 +21,12 @@ def init(name: str, listen: str | None) -> None:
     """Set up a node: its name, key, configuration and state."""
     from privcompute.node.home import Home
     from privcompute.node.setup import create_node
+    from privcompute.node.warm import cold
     from privcompute.transport.identity import show_fingerprint
 
     home = Home.resolve(settings().home)
+    if cold():
+        note("compiling the kernels, once after an installation: half a minute")
     made = create_node(home, name, listen)
     if settings().json:
         print_json(

@@ -1,23 +1,12 @@
-"""The machine instructions that numba does not offer by itself, and the decorator of every kernel."""
+"""The machine instructions that numba does not offer by itself."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def kernel(function: F) -> F:
-    """Compile `function` at its first call, keep the machine code on disk, run it without the interpreter lock.
-
-    No `fastmath`: the arithmetic in doubles is exact only because every operation is the IEEE one.
-    """
-    return cast(F, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 @intrinsic

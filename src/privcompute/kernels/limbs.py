@@ -6,7 +6,8 @@ A plane layout keeps the loops over values straight. All arithmetic is modulo 2*
 import numpy as np
 import numpy.typing as npt
 
-from privcompute.kernels.intrinsics import kernel, mulhi
+from privcompute.kernels.compiled import kernel
+from privcompute.kernels.intrinsics import mulhi
 from privcompute.kernels.modular import balance, canonical, multiply
 
 Words = npt.NDArray[np.uint64]

@@ -14,7 +14,8 @@ Source: the error-free product is Dekker's (1971); its use modulo primes follows
 van der Hoeven, Lecerf and Quintin, "Modular SIMD arithmetic in Mathemagix" (2016).
 """
 
-from privcompute.kernels.intrinsics import fma, kernel, rint
+from privcompute.kernels.compiled import kernel
+from privcompute.kernels.intrinsics import fma, rint
 
 
 @kernel

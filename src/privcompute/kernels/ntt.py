@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from privcompute.kernels.intrinsics import kernel
+from privcompute.kernels.compiled import kernel
 from privcompute.kernels.modular import balance, canonical, multiply, multiply_known
 
 Doubles = npt.NDArray[np.float64]

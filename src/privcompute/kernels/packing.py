@@ -6,7 +6,7 @@ Branches and indices depend on positions and widths only, never on values.
 import numpy as np
 import numpy.typing as npt
 
-from privcompute.kernels.intrinsics import kernel
+from privcompute.kernels.compiled import kernel
 
 Words = npt.NDArray[np.uint64]
 Doubles = npt.NDArray[np.float64]

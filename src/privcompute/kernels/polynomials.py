@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from privcompute.kernels.intrinsics import kernel
+from privcompute.kernels.compiled import kernel
 from privcompute.kernels.modular import balance, canonical, multiply
 
 Doubles = npt.NDArray[np.float64]

@@ -7,7 +7,8 @@ values kept.
 import numpy as np
 import numpy.typing as npt
 
-from privcompute.kernels.intrinsics import kernel, popcount
+from privcompute.kernels.compiled import kernel
+from privcompute.kernels.intrinsics import popcount
 
 Words = npt.NDArray[np.uint64]
 Doubles = npt.NDArray[np.float64]

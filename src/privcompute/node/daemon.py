@@ -9,11 +9,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from privcompute.errors import IntegrityError
 from privcompute.node import operations
 from privcompute.node.home import Home, alone
 from privcompute.node.local_socket import Consent, SocketServer, Watcher
 from privcompute.node.opened import opened
+from privcompute.node.warm import warm_up_beside
 from privcompute.session import Progress
 
 LOG = logging.getLogger("privcompute.node")
@@ -49,7 +49,7 @@ async def serve(home: Home, *, ready: Callable[[tuple[str, ...]], None]) -> None
                 LOG.info("serving %s on %s", context.name, ", ".join(context.endpoint.addresses) or "no port")
                 try:
                     ready(tuple(context.endpoint.addresses))
-                    threading.Thread(target=_warm, name="warm", daemon=True).start()
+                    threading.Thread(target=warm_up_beside, name="warm", daemon=True).start()
                     await stop.wait()
                 finally:
                     LOG.info("stopping")
@@ -57,17 +57,6 @@ async def serve(home: Home, *, ready: Callable[[tuple[str, ...]], None]) -> None
     finally:
         for one in signals:
             loop.remove_signal_handler(one)
-
-
-def _warm() -> None:
-    """Load (or compile) and prove the kernels before the first query needs them; a fault is that query's to report."""
-    from privcompute import he, psi
-
-    try:
-        he.warm_up()
-        psi.warm_up()
-    except IntegrityError as error:
-        LOG.error("%s", error.message)
 
 
 def _log_progress(progress: Progress) -> None:

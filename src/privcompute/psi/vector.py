@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from privcompute.kernels.compiled import kernel
 from privcompute.psi.field import (
     LANES,
     SLOT,
@@ -40,7 +41,7 @@ _M26, _M25, _M13 = (1 << 26) - 1, (1 << 25) - 1, (1 << 13) - 1
 _SLOT, _SLOT_BYTES, _LANES, _BLOCK = SLOT, SLOT_BYTES, LANES, BLOCK  # plain ints for the compiler
 _CURVE_A = 486662
 
-_inline: Any = njit(nogil=True, cache=True, inline="always")
+_inline: Any = njit(nogil=True, inline="always")
 
 
 def _add_words_(ws: Any, slot: int, rows: Any, first: int, words: int, factor: int) -> None:
@@ -188,7 +189,7 @@ def _ladder_(base: int, ws: Any, bits: Any, points: Any, out: Any) -> None:
             _take_words(base, ws, _T0, out[row : row + _LANES])
 
 
-_ladder: Any = njit(nogil=True, cache=True)(_ladder_)
+_ladder: Any = kernel(_ladder_)
 
 
 def _map_(base: int, ws: Any, uniform: Any, out: Any) -> None:
@@ -244,7 +245,7 @@ def _map_(base: int, ws: Any, uniform: Any, out: Any) -> None:
             _take_words(base, ws, _X1, out[row : row + _LANES])
 
 
-_map: Any = njit(nogil=True, cache=True)(_map_)
+_map: Any = kernel(_map_)
 
 
 def _workspace() -> NDArray[np.int64]:

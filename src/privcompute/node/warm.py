@@ -1,0 +1,52 @@
+"""Loads the kernels and proves them by known answers, before a query needs them.
+
+The first time after an installation they are compiled: half a minute, in which the compiler keeps the interpreter and
+takes 80 MB. So a node leaves that to a process of its own and then loads the result.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+from privcompute import he, psi
+from privcompute.errors import IntegrityError
+
+LOG = logging.getLogger("privcompute.node")
+_COMPILE = "from privcompute.node.warm import warm_up; warm_up()"
+_COMPILE_SECONDS = 600.0
+
+
+def cold() -> bool:
+    """Whether kernels would have to be compiled whose machine code could be kept."""
+    from privcompute import kernels
+    from privcompute.kernels.compiled import folder_for  # deferred: loads the compiler
+
+    folders = [folder_for(Path(package.__path__[0])) for package in (kernels, psi)]
+    return any(folder is not None and not any(folder.glob("*.nbc")) for folder in folders)
+
+
+def warm_up() -> None:
+    """Load, or compile, all kernels in this process.
+
+    Raises:
+        IntegrityError: this machine computes something else.
+    """
+    he.warm_up()
+    psi.warm_up()
+
+
+def warm_up_beside() -> None:
+    """As `warm_up`, compiling in another process; a fault is logged, and is the first query's to report."""
+    try:
+        if cold():
+            LOG.info("compiling the kernels, once after an installation")
+            command = [sys.executable, "-c", _COMPILE]
+            subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_COMPILE_SECONDS, check=False
+            )
+        warm_up()
+    except (IntegrityError, OSError, subprocess.TimeoutExpired) as error:
+        LOG.error("the kernels are not ready: %s", getattr(error, "message", type(error).__name__))
