@@ -95,13 +95,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             pq.write_table(table, path)
             party.ok("dataset", "add", name, str(path), "--key", "id", *EVERYTHING)
             party.limit(step_seconds=STEP_SECONDS)
-        # The port must stay the same over restarts.
         hospital.serve()
-        port = hospital.addresses[0].rpartition(":")[2]
+        nodes.keep_port(hospital)
         nodes.pair(hospital, insurer)
         hospital.stop()
-        config = hospital.home / "node.toml"
-        config.write_text(config.read_text().replace("127.0.0.1:0", f"127.0.0.1:{port}"))
         yield Stage(hospital, insurer, place, [list(row) for row in oracle])
         hospital.stop()
 

@@ -209,6 +209,14 @@ def parties(
             party.kill()
 
 
+def keep_port(party: Party) -> None:
+    """Writes the port a serving node was given into its configuration, so that it has it again after a restart."""
+    config = party.home / "node.toml"
+    port = party.addresses[0].rpartition(":")[2]
+    config.write_text(re.sub(r'(?m)^(listen = ".*):0"', rf'\g<1>:{port}"', config.read_text()))
+    assert f':{port}"' in config.read_text()
+
+
 def pair(inviter: Party, joiner: Party, *, address: str | None = None) -> None:
     """Pairs two parties by the real commands; the inviter must serve."""
     words = ["--address", address] if address else []

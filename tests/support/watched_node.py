@@ -1,8 +1,9 @@
 """The command line with its channels watched: ``python watched_node.py SPEC.json --home DIR serve --json``.
 
 Writes one JSON line for each message this process sends or takes, and, where the specification says so, ends the
-process with SIGKILL at one of them. Nothing of privcompute is changed for it: the node opens its links through
-`privcompute.node.opened.Endpoint`, and this program puts a wrapping subclass in its place.
+process with SIGKILL at one of them, or sends one of them changed, twice or not at all. Nothing of privcompute is
+changed for it: the node opens its links through `privcompute.node.opened.Endpoint`, and this program puts a wrapping
+subclass in its place.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 from privcompute.cli import main
 from privcompute.node import opened
 from privcompute.session import Buffer, Channel
+from privcompute.testing import Fault, FaultyChannel
 from privcompute.testing.wrapper import ChannelWrapper
 from privcompute.transport.endpoint import Endpoint
 
@@ -29,7 +31,8 @@ class WatchedChannel(ChannelWrapper):
     """Records, and ends the process at the chosen moment."""
 
     def __init__(self, inner: Channel, session: bytes) -> None:
-        super().__init__(inner)
+        fault = SPEC.get("fault")
+        super().__init__(inner if fault is None else FaultyChannel(inner, Fault(fault[0], fault[1])))
         self.session = session
 
     async def send(self, label: str, parts: Sequence[Buffer]) -> None:
