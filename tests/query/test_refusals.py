@@ -226,3 +226,29 @@ def test_reveal_modes(here: World) -> None:
     with pytest.raises(UsageError):
         query.plan(f"SELECT COUNT(*){JOIN}", here.entries, "insurer", reveal="everything")
     assert query.plan(f"SELECT COUNT(*){JOIN}", here.entries, "insurer").reveal == "matches"
+
+
+def _nested(template: str, depth: int) -> str:
+    text = "h.n"
+    for _ in range(depth):
+        text = template.format(text)
+    return text
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        # Each level repeats its operand: 2**40 nodes of a few hundred characters.
+        _nested("NULLIF({}, 1)", 25) + " = 1",
+        _nested("COALESCE(NULLIF({}, 1), 2)", 14) + " = 1",
+        _nested("(CASE {} WHEN 1 THEN 2 WHEN 2 THEN 1 ELSE 3 END)", 16) + " = 1",
+        "h.n = 1e-999999999",
+        "h.n = 1e999999999",
+        "CAST(h.n AS DECIMAL(999999999, 999999990)) = 1",
+        "CAST(h.n AS DECIMAL(a, b)) = 1",
+    ],
+)
+def test_a_short_text_cannot_ask_for_endless_work(here: World, condition: str) -> None:
+    with pytest.raises(UsageError) as error:
+        query.plan(f"SELECT COUNT(*){JOIN} WHERE {condition}", here.entries, "insurer")
+    assert error.value.code in ("unsupported_sql", "too_wide")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import shlex
 from collections.abc import Callable
-from fractions import Fraction
 from typing import NoReturn, TypeVar
 
 from sqlglot import exp
@@ -20,7 +20,12 @@ from privcompute.query.source import Source
 from privcompute.tables.catalogue import DatasetEntry
 from privcompute.tables.schema import Kind
 
+MAX_EXPONENT = 400
+_NUMBER = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]+))?")
 MAX_NODES = 5_000
+"""Most nodes of all expressions together. NULLIF, BETWEEN and CASE with a subject repeat an operand, so that a short
+text can stand for a huge tree."""
+
 COMPARISONS: dict[type[exp.Expression], str] = {
     exp.EQ: "=",
     exp.NEQ: "<>",
@@ -57,6 +62,7 @@ class Builder:
         self.refuse = source.refuse
         self.tables = tables
         self._left = MAX_NODES
+        self._depth = 0
 
     def node(self, tree: exp.Expression) -> Node:
         """The node of a scalar expression.
@@ -64,10 +70,13 @@ class Builder:
         Raises:
             UsageError: `unsupported_sql`, `not_yet`, `unknown_column`, `no_range` or `too_wide`, text marked.
         """
-        self._left -= 1
-        if self._left < 0:
-            self.refuse.unsupported("the query is too large", self.source.span(tree), "ask in several queries")
+        self._depth += 1
         built = self._build(tree)
+        self._depth -= 1
+        if built.size > self._left:
+            self.refuse.unsupported("the query is too large", self.source.span(tree), "ask in several queries")
+        if not self._depth:
+            self._left -= built.size
         if not fits_alone(built):
             self.refuse.wide(
                 "this may leave 126 bits or 38 decimal digits", self.source.span(tree), "declare narrower ranges"
@@ -176,12 +185,12 @@ class Builder:
         if tree.is_string:
             return Node("text", kind=Kind.TEXT, text=str(tree.this), span=span)
         text = str(tree.this)
-        try:
-            Fraction(text)
-            float(text)
-        except (ValueError, OverflowError):
+        found = _NUMBER.fullmatch(text)
+        if found is None:
             self.refuse.unsupported("this number cannot be read", span, "write it with digits and a point")
-        if len(text) > 40 or float(text) == float("inf"):
+        # Looked at before it is computed: 1e-999999999 as a fraction would have a thousand million digits.
+        exponent = found[1] or "0"
+        if len(text) > 40 or abs(int(exponent)) > MAX_EXPONENT or float(text) == float("inf"):
             self.refuse.wide("this number is too long", span, "use at most 38 digits")
         return expr.number(text, span)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 
 from privcompute.query.refuse import Span
 from privcompute.stats.interval import Interval, rounding
@@ -56,6 +57,19 @@ class Node:
     carry: Fraction = ZERO
     single: bool = False
     span: Span = field(default=NOWHERE, compare=False)
+
+    def __hash__(self) -> int:
+        """Consistent with equality, and computed once: a subtree may occur in very many nodes."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.op, self.args, self.kind, self.text, self.side))
+
+    @cached_property
+    def size(self) -> int:
+        """Nodes of the tree, a shared subtree counted wherever it occurs: what rendering and comparing it cost."""
+        return 1 + sum(a.size for a in self.args)
 
     @property
     def sides(self) -> frozenset[int]:

@@ -17,6 +17,7 @@ from sqlglot import exp
 from privcompute.query import expr
 from privcompute.query.expr import EXACT, NUMBERS, ZERO, Node
 from privcompute.query.refuse import Span
+from privcompute.query.render import MAX_DECIMAL
 from privcompute.stats.interval import Interval, rounding
 from privcompute.tables.schema import Kind
 
@@ -264,8 +265,11 @@ def cast(build: Builder, tree: exp.Expression, span: Span) -> Node:
         if x.single:
             return replace(x, op="double", args=(x,), text="", side=None, single=False, span=span)
         return expr.double(build.as_number(x), span)
-    if name in ("DECIMAL", "NUMERIC") and x.kind in NUMBERS and len(target.expressions) == 2:
-        width, scale = (int(p.this.name) for p in target.expressions)
+    digits = [str(p.this.name) for p in target.expressions]
+    if name in ("DECIMAL", "NUMERIC") and x.kind in NUMBERS and len(digits) == 2:
+        if not all(d.isascii() and d.isdigit() and len(d) <= 2 for d in digits) or int(digits[0]) > MAX_DECIMAL:
+            build.refuse.unsupported("there is no such DECIMAL", span, "write DECIMAL(p,s) with p at most 38")
+        width, scale = (int(d) for d in digits)
         return exact_cast(build, x, f"DECIMAL({width},{scale})", scale, Fraction(10**width - 1, 10**scale), span)
     if name in _INTEGERS and (x.kind in NUMBERS or x.kind is Kind.BOOLEAN):
         bits = _INTEGERS[name]
