@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import time
 from dataclasses import replace
 
@@ -83,6 +84,19 @@ def test_expired_code(hospital: Identity) -> None:
     with pytest.raises(UsageError) as caught:
         Invitation.decode(made.encode())
     assert caught.value.code == "invitation_expired"
+
+
+@pytest.mark.parametrize("expires", ["Infinity", "NaN", "1e400", "1.5", "true", "null", "-1e9", "9" * 40, '"soon"'])
+def test_odd_expiries(hospital: Identity, expires: str) -> None:
+    """With a right check sum, too: whoever makes codes is not trusted yet."""
+    made = invite(hospital, "insurer", ADDRESS)
+    raw = base64.urlsafe_b64decode(made.encode()[4:] + "==")[:-4]
+    assert b"%d" % made.expires in raw
+    body = raw.replace(b"%d" % made.expires, expires.encode())
+    code = base64.urlsafe_b64encode(body + hashlib.sha256(body).digest()[:4]).rstrip(b"=").decode()
+    with pytest.raises(UsageError) as caught:
+        Invitation.decode("pc1-" + code)
+    assert caught.value.code in {"bad_invitation", "invitation_expired"}
 
 
 def test_who_may_be_invited(hospital: Identity) -> None:

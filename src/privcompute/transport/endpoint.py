@@ -250,6 +250,7 @@ class Endpoint:
                 future.result().end(TransportError("nobody waits for the link", code="cancelled", party=peer))
             raise
         finally:
+            future.cancel()
             del self._expected[key]
 
     def _adopt(self, link: GrpcLink, read: Callable[[], None]) -> None:
@@ -313,9 +314,12 @@ class Endpoint:
 
     def _hand_over(self, link: GrpcLink, expected: asyncio.Future[GrpcLink] | None) -> None:
         """A link at the peer's wish goes to whoever expects it here, else to ``on_link``."""
-        if expected is not None and not expected.done():
-            link.claim()
-            expected.set_result(link)
+        if expected is not None:
+            if expected.done():
+                link.end(PeerError("nobody waits for the link any more", code="late", party=link.peer))
+            else:
+                link.claim()
+                expected.set_result(link)
             return
         self._count(link.peer, self._spawn(link.ended.wait(), "link"))
         self._spawn(self._serve(link), f"answer {link.peer}")
@@ -346,18 +350,17 @@ class Endpoint:
         if self._loop is None:
             return
 
-        async def work() -> None:
-            # What goes wrong the peer notices by the link that does not come.
+        async def work(expected: asyncio.Future[GrpcLink] | None) -> None:
             for address in peer.addresses:
                 with contextlib.suppress(PrivcomputeError):
-                    expected = self._check_wish(peer.name, session_id)
                     self._hand_over(await self._dial(peer, address, session_id), expected)
                     return
 
         def begin() -> None:
-            if self._stopping or self._wishes[peer.name] >= self.limits.links_per_peer:
-                return
-            self._count(peer.name, self._spawn(work(), f"dial {peer.name}"))
+            # What goes wrong the peer notices by the link that does not come.
+            with contextlib.suppress(PrivcomputeError):
+                expected = self._check_wish(peer.name, session_id)
+                self._count(peer.name, self._spawn(work(expected), f"dial {peer.name}"))  # until it is a link
 
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(begin)

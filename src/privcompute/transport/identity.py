@@ -2,7 +2,8 @@
 
 The certificate says CA:FALSE and, in its key usage, that the key signs no certificates. Without that, its holder could
 mint a leaf for any other party's name: a certificate in a pool of roots is an issuer, and the TLS library under gRPC
-does not ask a root for CA:TRUE, but it does heed the key usage. Trust is the SHA-256 of the whole certificate (the fingerprint), pinned at pairing, never a chain.
+does not ask a root for CA:TRUE, but it does heed the key usage. Trust is the SHA-256 of the whole certificate (the
+fingerprint), pinned at pairing, never a chain.
 
 Source: X.509 as in RFC 5280; TLS with raw trust in leaf certificates as in RFC 6125 section 1.5 ("pinning").
 """
