@@ -16,7 +16,7 @@ import pyarrow.parquet as parquet
 import pytest
 import pytest_asyncio
 
-from privcompute.errors import ConsentNeeded, PrivacyError, PrivcomputeError, UsageError
+from privcompute.errors import ConsentNeeded, PrivacyError, PrivcomputeError, TransportError, UsageError
 from privcompute.node import datasets, operations
 from privcompute.node.answers import Answers
 from privcompute.node.calibration import load as load_calibration
@@ -242,6 +242,35 @@ async def test_manual_consent_is_for_one_plan_and_one_run(world: World) -> None:
     assert requests.get(waiting[0].id).state == "used"
     with pytest.raises(ConsentNeeded):
         await world.call("query", QUERY)
+
+
+async def test_an_approval_is_for_one_of_two_runs_at_the_same_time(world: World) -> None:
+    world.edit("hospital", consent="manual")
+    with pytest.raises(ConsentNeeded):
+        await world.call("query", QUERY)
+    requests = world.nodes["hospital"].store.requests
+    requests.decide(requests.all()[0].id, approve=True)
+    both = await asyncio.gather(*(world.call("query", QUERY) for _ in range(2)), return_exceptions=True)
+    assert sorted(isinstance(one, ConsentNeeded) for one in both) == [False, True]
+    assert len(world.nodes["hospital"].store.ledger.entries()) == 1
+
+
+async def test_a_run_that_ends_after_the_matches_were_learned_is_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(*_: object) -> list[int]:
+        raise TransportError("the peer went away", code="closed")
+
+    world.edit("hospital", consent="manual")
+    with pytest.raises(ConsentNeeded):
+        await world.call("query", QUERY)
+    store = world.nodes["hospital"].store
+    store.requests.decide(store.requests.all()[0].id, approve=True)
+    monkeypatch.setattr("privcompute.query.run._shares", gone)
+    with pytest.raises(TransportError):
+        await world.call("query", QUERY)
+    assert [one.peer for one in store.ledger.entries()] == ["insurer"]
+    assert store.requests.all()[0].state == "used"
 
 
 async def test_a_refusal_of_the_owner_reaches_the_asker(world: World) -> None:

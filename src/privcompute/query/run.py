@@ -9,9 +9,9 @@ Learned: what the plan's disclosure lists: each holder which of its keys match a
 Source: sums over a join as inner products of per-key sums; compare Mohassel and Zhang (IEEE S&P 2017), section 4.
 Steps:
     1. All parties compare the digest.
-    2. The holders intersect their keys and put the features of the matches in the common order.
-    3. The holders compute shares of the products that the plan needs.
-    4. Each holder records the run in its ledger: from here on it counts as released.
+    2. Each holder records the run in its ledger: from here on it counts as released, for the matches are a release too.
+    3. The holders intersect their keys and put the features of the matches in the common order.
+    4. The holders compute shares of the products that the plan needs.
     5. The contributor counts open to all parties. If one is below the minimum, the run ends here, suppressed.
     6. The values open to their receivers.
 """
@@ -98,7 +98,7 @@ async def run_plan(
         plan: What all parties derived alike.
         digest: Over everything that was agreed; 32 bytes.
         holding: What this party brings, if it is a holder.
-        commit: Called once by a holder before anything opens; writes the ledger.
+        commit: Called once by a holder before it sends anything that depends on its rows; writes the ledger.
         limits: What the intersection may be.
 
     Raises:
@@ -111,6 +111,8 @@ async def run_plan(
     for party in s.parties:
         if {one.name for one in plan.openings if party in one.receivers} != plan.disclosure.opened(party):
             raise _undeclared(party, "plan")
+    if side is not None and holding is not None:
+        _check_sizes(plan, side, holding, limits or PsiLimits())
     # 1.
     await hello(s, digest)
     matches: Matches | None = None
@@ -118,11 +120,12 @@ async def run_plan(
     ring = Ring(plan.modulus_bits)
     if side is not None and holding is not None:
         # 2.
-        matches = await _align(s, plan, side, holding, limits)
-        # 3.
-        shares = await _shares(s, plan, side, holding.columns, matches, ring)
-        # 4.
         await commit()
+        # 3.
+        other = plan.sides[1 - side]
+        matches = await dh_psi(s, other.party, holding.keys, peer_items=other.distinct_keys, limits=limits)
+        # 4.
+        shares = await _shares(s, plan, side, holding.columns, matches, ring)
         shares = await _hidden_from_others(s, plan, shares, ring)
     # 5.
     values = await _open(s, plan, "count", shares, ring)
@@ -137,16 +140,15 @@ def _holders(plan: Plan) -> tuple[str, str]:
     return plan.sides[0].party, plan.sides[1].party
 
 
-async def _align(s: Session, plan: Plan, side: int, holding: Holding, limits: PsiLimits | None) -> Matches:
-    """Positions of the matched keys in this holder's order, in the order both holders share."""
-    other = plan.sides[1 - side]
+def _check_sizes(plan: Plan, side: int, holding: Holding, limits: PsiLimits) -> None:
+    """What would end the intersection at once ends the run before it counts as released."""
     if len(holding.keys) != plan.sides[side].distinct_keys:
         raise UsageError(
             "the dataset has another number of keys than its catalogue entry",
             code="stale_entry",
             remedy=f"run `privcompute dataset edit {plan.sides[side].dataset} --refresh`, then ask again",
         )
-    return await dh_psi(s, other.party, holding.keys, peer_items=other.distinct_keys, limits=limits)
+    limits.check(len(holding.keys), plan.sides[1 - side].distinct_keys)
 
 
 async def _shares(

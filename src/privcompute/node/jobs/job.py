@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from privcompute import query
-from privcompute.errors import IntegrityError, PrivcomputeError, TransportError
+from privcompute.errors import ConsentNeeded, IntegrityError, PrivcomputeError, TransportError
 from privcompute.node import negotiation
 from privcompute.node.holding import Prepared, check_ledger, prepare, record_in_ledger
 from privcompute.node.negotiation import Party, Proposal
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from privcompute.node.context import NodeContext, Observer
     from privcompute.query import Finished, Plan
     from privcompute.query.disclosure import Learned
+    from privcompute.query.plan import Side
     from privcompute.tables import DatasetEntry
 
 
@@ -116,8 +117,8 @@ class Job:
         async def commit() -> None:
             side = plan.side_of(node.name)
             if side is not None and prepared is not None:
+                self._spend_approval(plan, plan.sides[side], digest)
                 await asyncio.to_thread(record_in_ledger, node, plan, plan.sides[side], prepared, digest)
-                node.store.requests.use(plan.asker, digest)
 
         opened = await run_plan(
             s,
@@ -129,6 +130,19 @@ class Job:
         )
         await s.close()
         return self._outcome(plan, digest, opened, s)
+
+    def _spend_approval(self, plan: Plan, side: Side, digest: str) -> None:
+        """One approval, one run: of several runs that found it at the same time, one gets here first."""
+        node = self.node
+        if plan.asker == node.name or node.store.datasets.get(side.dataset).entry.consent == "auto":
+            return
+        if not node.store.requests.use(plan.asker, digest):
+            raise ConsentNeeded(
+                f"the owner of {node.name} has approved one run of this query, and it is used up",
+                code="awaiting_consent",
+                party=node.name,
+                remedy="ask the same query again, for the owner to approve another run",
+            )
 
     def _outcome(self, plan: Plan, digest: str, opened: Opened, s: Session) -> Outcome:
         receives = self.node.name in plan.receivers
