@@ -21,7 +21,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import numba
 from numba.core import caching
@@ -68,7 +68,9 @@ class _Locator(caching._CacheLocator):
 
 
 class _Code(caching.CompileResultCacheImpl):
-    _locator_classes: ClassVar[Any] = [_Locator]
+    def __init__(self, function: Any) -> None:
+        self._locator_classes: Any = [_Locator]
+        super().__init__(function)
 
 
 class _Cache(caching.FunctionCache):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from privcompute.node.estimate import estimate
+from privcompute.node.estimate import estimate, on_this_machine
 from privcompute.node.values import to_json, upwards
 
 if TYPE_CHECKING:
@@ -49,9 +49,15 @@ def plan_to_json(plan: Plan, node: NodeContext) -> dict[str, Any]:
             for one in plan.openings
         ],
         "disclosure": learned_to_json(plan.disclosure.parties),
-        "cost": asdict(estimate(plan, node.name, node.calibration)),
+        "cost": asdict(estimate(plan, node.name, node.calibration, together=_together(plan, node))),
         "limits": asdict(node.config.limits),
     }
+
+
+def _together(plan: Plan, node: NodeContext) -> bool:
+    """Whether the holders share this node's machine."""
+    peers = [node.store.peers.get(side.party) for side in plan.sides if side.party != node.name]
+    return all(peer is not None and on_this_machine(peer.addresses) for peer in peers)
 
 
 def learned_to_json(parties: Iterable[tuple[str, Sequence[Learned]]]) -> dict[str, list[dict[str, Any]]]:
