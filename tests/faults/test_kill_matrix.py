@@ -9,7 +9,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Stage:
     place: Path
     expected: list[list[Any]]
     attempts: int = 0
+    marks: dict[str, int] = field(default_factory=dict)
 
     def party(self, name: str) -> Party:
         """By name."""
@@ -55,19 +56,23 @@ class Stage:
         return (nodes.PYTHON_M[0], str(WATCHED), str(spec))
 
     def _log(self, name: str) -> Path:
-        return self.place / f"{name}-{self.attempts}.log"
+        return self.place / f"{name}.log"
+
+    def _lines(self, name: str) -> list[str]:
+        return self._log(name).read_text().splitlines() if self._log(name).exists() else []
 
     def seen(self) -> list[dict[str, Any]]:
         """What both parties sent and took in the current attempt."""
-        lines: list[dict[str, Any]] = []
-        for name in ("hospital", "insurer"):
-            if self._log(name).exists():
-                lines += [{"party": name, **json.loads(line)} for line in self._log(name).read_text().splitlines()]
-        return lines
+        return [
+            {"party": name, **json.loads(line)}
+            for name in ("hospital", "insurer")
+            for line in self._lines(name)[self.marks[name] :]
+        ]
 
     def ask(self, kill: Point | None) -> tuple[nodes.Done | None, float]:
         """A fresh attempt: the hospital serves and the insurer asks; None if the insurer was killed."""
         self.attempts += 1
+        self.marks = {name: len(self._lines(name)) for name in ("hospital", "insurer")}
         if not (self.hospital.serving and (kill is None or kill.party == "insurer")):
             self.hospital.stop()
             self.hospital.serve(program=self.program("hospital", kill))
@@ -151,13 +156,12 @@ def _kill(stage: Stage, point: Point) -> None:
         assert not stage.hospital.serving
     else:
         assert stage.hospital.serving
-        final = _is_last(stage, point)
-        if not final:
-            nodes.wait_for(
-                f"the hospital's word after {point}",
-                lambda: " ended: " in stage.hospital.said()[before:],
-                STEP_SECONDS + 15,
-            )
+        nodes.wait_for(
+            f"the hospital's word after {point}",
+            lambda: " ended: " in stage.hospital.said()[before:] or _no_part_in_it(stage),
+            STEP_SECONDS + 15,
+        )
+        aborted = stage.seen()
     _check_state(stage.party(point.party).home)
     again, _ = stage.ask(None)
     assert again is not None
@@ -165,9 +169,10 @@ def _kill(stage: Stage, point: Point) -> None:
     _check_fresh(aborted, stage.seen())
 
 
-def _is_last(stage: Stage, point: Point) -> bool:
-    """Whether the hospital's part was over, or had not begun, when the insurer died."""
-    return (point.moment, point.label) == ("sending", "negotiate/proposal.1") or "/reveal.2/" in point.label
+def _no_part_in_it(stage: Stage) -> bool:
+    """Whether the hospital never heard of the query, or had sent its last message before the insurer died."""
+    mine = [line for line in stage.seen() if line["party"] == "hospital"]
+    return not mine or any(line["moment"] == "sending" and "/reveal.2/" in line["label"] for line in mine)
 
 
 def _check_fresh(aborted: Sequence[dict[str, Any]], rerun: Sequence[dict[str, Any]]) -> None:
