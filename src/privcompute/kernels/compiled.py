@@ -70,7 +70,7 @@ class _Locator(caching._CacheLocator):
 class _Code(caching.CompileResultCacheImpl):
     def __init__(self, function: Any) -> None:
         self._locator_classes: Any = [_Locator]
-        super().__init__(function)
+        super().__init__(function)  # type: ignore[no-untyped-call]  # numba is typed in part
 
 
 class _Cache(caching.FunctionCache):
