@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
 import subprocess
 import threading
 import time
@@ -59,13 +60,15 @@ def reset_peak_memory(pid: int | str = "self") -> None:
 
 
 def x25519_rate(threads: int = 2, count: int = 4096) -> float:
-    """X25519 a second of the node's own engine on this many threads together; the best of three."""
+    """X25519 a second of the node's own engine on this many threads together; the median of nine tries."""
     from privcompute.psi import curve
 
     engine = curve.engine()
     rows = np.random.default_rng(1).integers(0, 256, (count, 32), dtype=np.uint8)
     rows[:, 31] &= 127
-    return max(threads * count / on_threads(lambda: engine.x25519(b"\x42" * 32, rows), threads) for _ in range(3))
+    return statistics.median(
+        threads * count / on_threads(lambda: engine.x25519(b"\x42" * 32, rows), threads) for _ in range(9)
+    )
 
 
 def on_threads(work: Callable[[], object], threads: int) -> float:
