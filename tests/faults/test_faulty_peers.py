@@ -67,9 +67,11 @@ def _check(pair: tuple[Party, Party, Path], kind: str, label: str) -> None:
         assert (kind, label) == ("replay", "reveal.2/share")
         return
     assert done.status in (3, 4), (kind, label, done)
-    assert done.error["party"] == "hospital", (kind, label, done.error)
     assert done.error["code"] in CODES[kind], (kind, label, done.error)
-    assert label in (done.error["stage"] or "") or kind != "truncate", (kind, label, done.error)
+    # Whoever waits longest for a lost message hears of it from the other, who missed the answer to it.
+    assert done.error["party"] == "hospital" or kind == "drop", (kind, label, done.error)
+    if kind == "truncate":
+        assert label.removeprefix("negotiate/") in done.error["stage"], (kind, label, done.error)
 
 
 @pytest.mark.parametrize(

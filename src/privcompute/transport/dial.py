@@ -35,10 +35,13 @@ def metadata(identity: Identity, *more: tuple[str, str | bytes]) -> tuple[tuple[
     return ((PARTY_KEY, identity.name), (VERSION_KEY, PROTOCOL_VERSION), *more)
 
 
+_ENDED = "check the network between the two nodes, then ask again; the peer's log says how the run ended there"
+
+
 def named(error: grpc.RpcError | None, party: str, address: str) -> PrivcomputeError:
     """The named error of a call that ended by ``error``."""
     if error is None:
-        return TransportError("the peer's stream ended without a word", code="closed", party=party)
+        return TransportError("the peer's stream ended without a word", code="closed", party=party, remedy=_ENDED)
     code = dict(error.trailing_metadata() or ()).get(CODE_KEY) if isinstance(error, grpc.Call) else None
     status = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
     if code:
@@ -46,9 +49,9 @@ def named(error: grpc.RpcError | None, party: str, address: str) -> PrivcomputeE
             "the peer refused the call", code=str(code)[:64], party=party, remedy=_REMEDIES.get(str(code), "")
         )
     if status is grpc.StatusCode.CANCELLED:
-        return TransportError("the link was cancelled", code="closed", party=party)
+        return TransportError("the link was cancelled", code="closed", party=party, remedy=_ENDED)
     if status is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return TransportError("the link reached its longest life", code="deadline", party=party)
+        return TransportError("the link reached its longest life", code="deadline", party=party, remedy=_ENDED)
     return TransportError(
         f"the connection to {party} at {address} failed or was lost",
         code="unreachable",
