@@ -31,7 +31,7 @@ from privcompute.transport.limits import MAX_FRAME
 import grpc  # isort: skip - after privcompute.transport, which sets the TLS version
 
 MESSAGES = 256  # of 1 MiB, a measurement
-ARRAY = 8 << 20  # uint64 in one array: 64 MiB
+ARRAY = 2 << 20  # uint64 in one array: 16 MiB
 ARRAYS = (MESSAGES << 20) // (8 * ARRAY)
 REPEATS = 7
 ROUND_TRIPS = 300

@@ -68,6 +68,15 @@ async def test_what_arrives_is_read_only(ends: MakeEnds) -> None:
         assert (await b.recv(name, 3 * MIB, SECONDS)).readonly
 
 
+@pytest.mark.parametrize("size", [64, 70_000, MIB + 64, 2 * MIB])
+async def test_what_arrives_is_aligned(ends: MakeEnds, size: int) -> None:
+    """Numbers behind a session's header of 64 bytes can be used where they lie, whatever the label's length."""
+    a, b = await ends()
+    for label in ("x", "xy", "run/product.1/reveal.2/share.12"):
+        await asyncio.gather(a.send(label, [bytes(size)]), pull_raw := asyncio.ensure_future(b.recv(label, size, 5)))
+        assert np.frombuffer(pull_raw.result(), np.uint8).ctypes.data % 16 == 0
+
+
 async def test_many_small_both_ways(ends: MakeEnds) -> None:
     a, b = await ends()
 

@@ -17,9 +17,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from privcompute.errors import PeerError, PrivcomputeError, TransportError
+from privcompute.session.buffers import BUFFERS
 from privcompute.session.channel import MAX_LABEL, Buffer
 
 DEFAULT_CREDIT = 64 << 20
@@ -115,11 +114,10 @@ class Mailbox:
         """Takes the announcement of a message; waits while there is no room for it; raises as `offer` does.
 
         Returns:
-            A buffer of that size, to be filled (from any thread) before `finish`. numpy asks for it in large pages:
-            with small ones their faults would cost more than the copy.
+            A buffer of that size, to be filled (from any thread) before `finish`.
         """
         charged = await self._admitted(label, total)
-        buffer = np.empty(total, dtype=np.uint8).data
+        buffer = BUFFERS.take(total)
         self._partial = _Partial(label, buffer, charged)
         return buffer
 
@@ -233,21 +231,35 @@ class Mailbox:
         self._waiting[label] = _Waiter(limit, future)
         self._room.set()
         self._heard = max(self._heard, time.monotonic())
+        clock = self._deadline(future, label, timeout)
         try:
-            while True:
-                left = self._heard + timeout - time.monotonic()
-                done, _ = await asyncio.wait({future}, timeout=max(left, 0.0))
-                if done:
-                    return future.result()
-                if time.monotonic() - self._heard >= timeout:
-                    raise TransportError(
+            return await future
+        finally:
+            clock[0].cancel()
+            self._waiting.pop(label, None)
+
+    def _deadline(self, future: asyncio.Future[memoryview], label: str, timeout: float) -> list[asyncio.TimerHandle]:
+        """Fails the wait after ``timeout`` seconds without a sign of life.
+
+        Returns:
+            One place, which holds the timer that runs now.
+        """
+        loop = asyncio.get_running_loop()
+
+        def look() -> None:
+            left = self._heard + timeout - time.monotonic()
+            if left > 0:
+                clock[0] = loop.call_later(left, look)
+            elif not future.done():
+                future.set_exception(
+                    TransportError(
                         f"nothing heard from the peer for {timeout:g} s",
                         code="deadline",
                         party=self.peer,
                         stage=label,
                         remedy="check that the peer's node runs and is reachable (privcompute doctor), then ask again",
                     )
-        finally:
-            self._waiting.pop(label, None)
-            if not future.done():
-                future.cancel()
+                )
+
+        clock = [loop.call_later(max(self._heard + timeout - time.monotonic(), 0.0), look)]
+        return clock

@@ -1,14 +1,15 @@
 """The frames of a data stream: one gRPC message each, a small header and raw bytes, no serializer in between.
 
-    FIRST   kind, 0, label length (2), message length (8); label; the message's first bytes
+    FIRST   kind, 0, label length (2), message length (8); label, zeros up to a multiple of 16; the first bytes
     MORE    kind, 0, 0 0, offset (8); the message's next bytes
     SIGNAL  kind, word length, 0 0; word; body
     CLOSE   kind, 0, 0 0
     ABORT   kind, 0, 0 0; JSON: type, code, message, remedy, party, stage
 
-Integers are little-endian. Messages do not interleave, and every frame of a message but its last carries exactly
-`CHUNK` bytes of it: a peer cannot keep a message alive by crumbs. Everything read here is hostile until checked; the
-one error for all that is wrong is `PeerError` ``bad_frame``.
+A message of one frame is handed on where it lies, so the zeros keep its numbers aligned. Integers are little-endian.
+Messages do not interleave, and every frame of a message but its last carries exactly `CHUNK` bytes of it: a peer cannot
+keep a message alive by crumbs. Everything read here is hostile until checked; the one error for all that is wrong is
+`PeerError` ``bad_frame``.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ MAX_MESSAGE: Final = 1 << 48
 _FIRST: Final = struct.Struct("<BBHQ")
 _MORE: Final = struct.Struct("<BBHQ")
 _SMALL: Final = struct.Struct("<BBH")
+_ALIGNED: Final = 16
 _LABEL: Final = re.compile(rb"[!-~]+")
 _CODE: Final = re.compile(r"[a-z0-9_]{1,64}\Z")
 
@@ -81,7 +83,7 @@ def label_bytes(label: str) -> bytes:
 
 def first_header(label: bytes, total: int) -> bytes:
     """The header of a message's first frame, label included."""
-    return _FIRST.pack(FIRST, 0, len(label), total) + label
+    return _FIRST.pack(FIRST, 0, len(label), total) + label + bytes(-(_FIRST.size + len(label)) % _ALIGNED)
 
 
 def more_header(offset: int) -> bytes:
@@ -153,9 +155,11 @@ class Reader:
         if len(frame) < _FIRST.size:
             raise self._bad("a truncated header")
         _, zero, size, total = _FIRST.unpack_from(frame)
-        start = _FIRST.size + size
-        label = frame[_FIRST.size : start]
-        if zero or size > MAX_LABEL or len(label) != size or not _LABEL.fullmatch(label):
+        end = _FIRST.size + size
+        label, start = frame[_FIRST.size : end], end + -end % _ALIGNED
+        if len(frame) < start:
+            raise self._bad("a truncated header")
+        if zero or size > MAX_LABEL or not _LABEL.fullmatch(label) or any(frame[end:start]):
             raise self._bad("a label of a wrong form")
         if total > MAX_MESSAGE:
             raise self._bad("a message of an impossible length")

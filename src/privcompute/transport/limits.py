@@ -8,8 +8,8 @@ from typing import Final
 from privcompute.session.mailbox import DEFAULT_CREDIT
 
 PROTOCOL_VERSION: Final = "1"
-CHUNK: Final = 1 << 20
-"""Payload bytes of each frame of a message but the last one; 1 MiB is fastest on gRPC."""
+CHUNK: Final = (1 << 20) + 64
+"""Message bytes of each frame but the last one. 1 MiB is fastest on gRPC; an array of 1 MiB and its header fit in."""
 MAX_FRAME: Final = CHUNK + (8 << 10)
 """Largest gRPC message accepted: a chunk, its header and its label."""
 MAX_SESSION_ID: Final = 64
