@@ -55,6 +55,25 @@ def test_the_life_of_a_pairing(pair: list[Party]) -> None:
     assert refused.error["party"] == "hospital"
 
 
+def test_a_running_node_renews_without_a_restart_and_tells_those_who_only_reach_out(tmp_path: Path) -> None:
+    with nodes.parties(tmp_path, "hospital", "auditor", listen=["127.0.0.1:0", None]) as (hospital, auditor):
+        hospital.serve()
+        before = auditor.ok("join", hospital.ok("invite", "auditor")["code"])["fingerprint"]
+        # Nobody can dial the auditor: a renewal has to wait for its control stream.
+        waits = hospital.ok("renew")
+        assert not waits["in_use"]
+        assert waits["not_told"] == ["auditor"]
+        auditor.serve()
+        assert nodes.wait_for("the control stream", lambda: hospital.ok("renew")["in_use"])
+        renewed = peers_of(auditor)["hospital"][-1]
+        assert renewed == waits["fingerprint"] != before
+        # The node presents it from now on: the first link under it makes the peer forget the old one.
+        refused = auditor.run("explain", "SELECT COUNT(*) AS n FROM hospital.a JOIN auditor.b ON a.k = b.k")
+        assert refused.error["code"] == "unknown_dataset"
+        assert nodes.wait_for("the new certificate alone", lambda: peers_of(auditor)["hospital"] == [renewed])
+        assert auditor.ok("doctor")["ok"]
+
+
 def test_a_node_runs_once_and_leaves_nothing_when_killed(pair: list[Party]) -> None:
     hospital, _ = pair
     hospital.serve()

@@ -136,19 +136,12 @@ def unpair(peer: str) -> None:
 def renew() -> None:
     """Renew this node's key and certificate; peers accept the old and the new one until all have changed over."""
     from privcompute.node.home import Home
-    from privcompute.node.pairing import renew_identity
+    from privcompute.node.renewal import renew_identity
     from privcompute.transport.identity import show_fingerprint
 
     renewed = asyncio.run(renew_identity(Home.resolve(settings().home)))
     if settings().json:
-        print_json(
-            {
-                "fingerprint": renewed.fingerprint,
-                "in_use": renewed.in_use,
-                "told": list(renewed.told),
-                "not_told": list(renewed.not_told),
-            }
-        )
+        print_json(renewed.to_json())
         return
     click.echo(f"new fingerprint: {show_fingerprint(renewed.fingerprint)}")
     if renewed.told:

@@ -19,14 +19,14 @@ Observer: TypeAlias = "Callable[[Progress], None]"
 """Told of progress while a job works; must return at once."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class NodeContext:
     """One open node, as jobs see it.
 
     Attributes:
         name: This party.
         home: Its directory.
-        identity: Its key and certificate.
+        identity: Its key and certificate; `renewal` alone replaces them.
         endpoint: Opens and accepts links to peers.
         store: Durable state: datasets, ledger, requests, releases, audit, peers.
         config: node.toml; `config.limits` binds every job.

@@ -1,6 +1,7 @@
 """What a person or a program asks of its own node: the same for an open node and, over the socket, for a running one.
 
-A call is `{"op": "status"}`, or `{"op": "explain" | "query", "sql": …, "reveal": … | null, "to": […]}`.
+A call is `{"op": "status"}`, `{"op": "renew"}`, or
+`{"op": "explain" | "query", "sql": …, "reveal": … | null, "to": […]}`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import inspect
 from typing import Any
 
 from privcompute.errors import UsageError
-from privcompute.node import jobs, payload
+from privcompute.node import jobs, payload, renewal
 from privcompute.node.context import NodeContext
 from privcompute.node.local_socket import Consent, Watcher
 from privcompute.query import Plan
@@ -26,6 +27,8 @@ async def perform(context: NodeContext, call: dict[str, Any], consent: Consent, 
     match call:
         case {"op": "status"}:
             return {"name": context.name, "addresses": list(context.endpoint.addresses)}
+        case {"op": "renew"}:
+            return (await renewal.renew(context)).to_json()
         case {"op": "explain" | "query" as op, "sql": str(sql), "reveal": None | str() as reveal, "to": list(to)}:
             receivers = tuple(str(one) for one in to)
         case _:

@@ -1,15 +1,14 @@
-"""Inviting, joining, renewing: the transport's pairing, with this home's state and its running node's addresses."""
+"""Inviting and joining: the transport's pairing, with this home's state and its running node's addresses."""
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 from privcompute.errors import PrivcomputeError, UsageError
 from privcompute.node import local_socket
 from privcompute.node.config import Config
 from privcompute.node.config import load as load_config
-from privcompute.node.home import Home, alone
+from privcompute.node.home import Home
 from privcompute.node.store import Store
 from privcompute.transport.address import Address, reachable_addresses
 from privcompute.transport.book import Peer, already_paired
@@ -94,64 +93,3 @@ async def own_addresses(home: Home, config: Config, *, needed: bool = True) -> t
             remedy="start `privcompute serve` first, or give --address HOST:PORT",
         )
     return reachable_addresses(config.listen, port)
-
-
-@dataclass(frozen=True, slots=True)
-class Renewed:
-    """How far a renewal has come.
-
-    Attributes:
-        fingerprint: Of the new certificate.
-        in_use: Whether this node presents it now.
-        told: Peers that accept it.
-        not_told: Peers that could not be told yet; the old certificate stays in use until they are.
-    """
-
-    fingerprint: str
-    in_use: bool
-    told: tuple[str, ...]
-    not_told: tuple[str, ...]
-
-
-async def renew_identity(home: Home, *, force: bool = False) -> Renewed:
-    """Make a new key and certificate, tell every peer, and use it once all of them know.
-
-    A renewal that could not reach every peer is taken up again by the next call, with the same new certificate.
-
-    Args:
-        home: This node's.
-        force: Use the new certificate though some peer was not told; that peer has to pair again.
-
-    Raises:
-        UsageError: a node runs here; it would go on presenting the old certificate.
-    """
-    from privcompute.node.opened import opened  # deferred, as in `join_with`
-    from privcompute.transport import renewal
-
-    home.require()
-    with alone(home):
-        following = _following(home)
-        told: list[str] = []
-        missed: list[str] = []
-        async with opened(home) as context:
-            for peer in context.store.peers.all():
-                try:
-                    await renewal.tell(context.endpoint, peer.name, following)
-                    told.append(peer.name)
-                except PrivcomputeError:
-                    missed.append(peer.name)
-            in_use = force or not missed
-            if in_use:
-                Identity.promote(home.identity)
-            context.store.audit.append("renew", fingerprint=following.fingerprint, in_use=in_use, not_told=missed)
-    return Renewed(following.fingerprint, in_use, tuple(told), tuple(missed))
-
-
-def _following(home: Home) -> Identity:
-    """The next identity of a renewal that has begun, else a fresh one, kept before anybody hears of it."""
-    try:
-        return Identity.load(home.identity, as_next=True)
-    except UsageError:
-        following = Identity.load(home.identity).renew()
-        following.save(home.identity, as_next=True)
-        return following
