@@ -56,7 +56,9 @@ class PrivcomputeError(Exception):
             for part in (f"party {self.party}" if self.party else "", f"at {self.stage}" if self.stage else "")
             if part
         )
-        text = self.message + (f" ({where})" if where else "")
+        # Behind the first line: carets under a piece of SQL may follow, and they end the text.
+        first, line_end, rest = self.message.partition("\n")
+        text = first + (f" ({where})" if where else "") + line_end + rest
         return f"{text}\n  -> {self.remedy}" if self.remedy else text
 
     def to_json(self) -> dict[str, str | None]:

@@ -53,7 +53,6 @@ class Refuser:
         self, code: str, what: str, span: Span, remedy: str, kind: type[PrivcomputeError] = UsageError
     ) -> PrivcomputeError:
         """The error, for a caller that raises it itself."""
-        # No stage: it would be printed behind the carets.
         return kind(f"{what}\n{marked(self.sql, span)}", code=code, remedy=remedy)
 
     def unsupported(self, what: str, span: Span, remedy: str) -> NoReturn:
