@@ -60,6 +60,14 @@ async def test_consent_is_asked_with_the_plan(home: Home) -> None:
     assert [plan.plan_digest for plan in seen] == ["d" * 64]
 
 
+async def test_an_unknown_mode_is_the_callers_error(home: Home) -> None:
+    async with running(home) as node, pc.Node.open(home.path) as mine:
+        with pytest.raises(pc.UsageError) as error:
+            await mine.query("SELECT …", reveal="everything")
+        assert error.value.code == "bad_reveal"
+        assert node.calls == []
+
+
 async def test_a_node_that_is_not_open_says_so(home: Home) -> None:
     with pytest.raises(pc.UsageError) as error:
         await pc.Node.open(home.path).explain("SELECT …")

@@ -20,6 +20,10 @@ def test_option_beats_environment_beats_working_directory(tmp_path: Path, monkey
     monkeypatch.setenv("PRIVCOMPUTE_HOME", str(tmp_path / "env"))
     assert Home.resolve().path == tmp_path / "env"
     assert Home.resolve("given").path == tmp_path / "given"
+    # The directory in which the walk-through's commands ran stands for the home inside it, as `pc.connect("insurer/")`.
+    create_node(Home(tmp_path / "insurer" / ".privcompute"), "insurer", None)
+    assert Home.resolve("insurer/").path == tmp_path / "insurer" / ".privcompute"
+    assert Home.resolve("insurer/.privcompute").path == tmp_path / "insurer" / ".privcompute"
 
 
 def test_init_makes_everything_owner_only(tmp_path: Path) -> None:

@@ -139,6 +139,10 @@ class Node:
 
 
 def _call(op: str, sql: str, reveal: str | None, to: Iterable[str]) -> dict[str, Any]:
+    if reveal not in (None, "nothing", "size", "matches"):
+        raise UsageError(
+            f"reveal={reveal!r} is no mode", code="bad_reveal", remedy="one of 'nothing', 'size' and 'matches', or None"
+        )
     return {"op": op, "sql": sql, "reveal": reveal, "to": [to] if isinstance(to, str) else list(to)}
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from privcompute.errors import UsageError
 
+_HOME = ".privcompute"
 _SOCKET_PATH_LIMIT = 100  # sun_path holds 108 bytes on Linux, 104 elsewhere
 
 
@@ -33,9 +34,13 @@ class Home:
 
     @classmethod
     def resolve(cls, option: str | os.PathLike[str] | None = None) -> Home:
-        """The home named by `option`, else by $PRIVCOMPUTE_HOME, else `.privcompute` in the working directory."""
-        chosen = option or os.environ.get("PRIVCOMPUTE_HOME") or ".privcompute"
-        return cls(Path(chosen).expanduser().absolute())
+        """The home named by `option`, else by $PRIVCOMPUTE_HOME, else `.privcompute` in the working directory.
+
+        A directory that holds no node itself but one in its `.privcompute` stands for that node.
+        """
+        chosen = Path(option or os.environ.get("PRIVCOMPUTE_HOME") or _HOME).expanduser().absolute()
+        inside = cls(chosen / _HOME)
+        return inside if inside.exists and not cls(chosen).exists else cls(chosen)
 
     @property
     def config_file(self) -> Path:
