@@ -101,15 +101,19 @@ def test_output_is_written(home: Home, node: Running, tmp_path: Path, suffix: st
     assert table.to_pylist() == [{"n": 7}]
 
 
-def test_an_unknown_output_is_refused_before_anything_runs(home: Home, node: Running, tmp_path: Path) -> None:
-    result = run(home, "query", "SELECT …", "--yes", "--json", "--output", str(tmp_path / "out.xlsx"))
+@pytest.mark.parametrize("output", ["out.xlsx", "nowhere/out.csv"])
+def test_an_impossible_output_is_refused_before_anything_runs(
+    home: Home, node: Running, tmp_path: Path, output: str
+) -> None:
+    result = run(home, "query", "SELECT …", "--yes", "--json", "--output", str(tmp_path / output))
     assert result.exit_code == 2
     assert json.loads(result.stdout)["error"]["code"] == "bad_output"
     assert node.calls == []
 
 
 def test_an_output_that_cannot_be_written_names_the_kept_release(home: Home, node: Running, tmp_path: Path) -> None:
-    result = run(home, "query", "SELECT …", "--yes", "--json", "--output", str(tmp_path / "no" / "out.csv"))
+    (tmp_path / "out.csv").symlink_to(tmp_path / "no" / "out.csv")
+    result = run(home, "query", "SELECT …", "--yes", "--json", "--output", str(tmp_path / "out.csv"))
     assert result.exit_code == 2
     assert "releases show r1" in json.loads(result.stdout)["error"]["remedy"]
 

@@ -31,12 +31,12 @@ def _rules(function: F) -> F:
     for option in reversed(
         (
             click.option(
-                "--min-cell", type=click.IntRange(1), metavar="N", help="Fewest people in a cell [default: 10]."
+                "--min-cell", type=click.IntRange(1), metavar="N", help="Fewest people in a cell (a new dataset: 10)."
             ),
             click.option(
                 "--reveal",
                 type=click.Choice(["nothing", "size", "matches"]),
-                help="The most that the join itself may tell [default: nothing].",
+                help="The most that the join itself may tell (a new dataset: nothing).",
             ),
             click.option(
                 "--allow",
@@ -55,7 +55,7 @@ def _rules(function: F) -> F:
             click.option(
                 "--consent",
                 type=click.Choice(["auto", "manual"]),
-                help="Whether you approve each query by hand [default: auto].",
+                help="Whether you approve each query by hand (a new dataset: auto).",
             ),
         )
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,12 @@ def query(sql: str, reveal: str | None, receivers: tuple[str, ...], yes: bool, o
             f"cannot tell the format of {output.name}",
             code="bad_output",
             remedy="name the file .csv or .parquet",
+        )
+    if output is not None and not os.access(output.parent, os.W_OK):
+        raise UsageError(
+            f"{output.parent} is no directory that can be written to",
+            code="bad_output",
+            remedy="make it, or name another",
         )
     home = _home()
     agreed = None if yes else _ask_person(home, sql, reveal, receivers)
