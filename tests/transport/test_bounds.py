@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import selectors
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from typing import cast
 from unittest import mock
 
 import grpc
@@ -25,6 +27,7 @@ from privcompute.transport.identity import Identity
 from privcompute.transport.invitation import invite
 from privcompute.transport.limits import PROTOCOL_VERSION, TransportLimits
 from privcompute.transport.outbox import SMALL_QUEUED, Outbox
+from privcompute.transport.probe import _context as certificate_context
 from privcompute.transport.tls import secure_channel
 
 from .conftest import QUICK, Pairing, Party, party
@@ -203,6 +206,52 @@ async def test_stop_leaves_no_thread_and_no_task(hospital: Identity, insurer: Id
     await asyncio.sleep(0.1)  # gRPC's own thread that watches the connections needs a moment
     assert [one.name for one in set(threading.enumerate()) - before if not one.name.startswith("asyncio_")] == []
     assert asyncio.all_tasks() == tasks
+
+
+async def test_strangers_hold_few_connections_and_none_for_long(paired: Pairing) -> None:
+    """Whoever connects and shows no certificate is cut off: beyond the cap at once, else when the handshake is due."""
+    h, i = await paired(limits=limits(connections=4, handshake=1.0))
+    port = int(h.address.split(":")[1])
+
+    def cut_off(count: int) -> list[float]:
+        began = time.monotonic()
+        ends: list[float] = []
+        with selectors.DefaultSelector() as open_ones:
+            for _ in range(count):
+                open_ones.register(socket.create_connection(("127.0.0.1", port), 5), selectors.EVENT_READ)
+            while open_ones.get_map() and time.monotonic() < began + 10:
+                for key, _ in open_ones.select(1):
+                    one = cast(socket.socket, key.fileobj)
+                    if not one.recv(1000):
+                        open_ones.unregister(one)
+                        one.close()
+                        ends.append(time.monotonic() - began)
+        return ends
+
+    ends = await asyncio.to_thread(cut_off, 7)
+    assert len(ends) == 7
+    assert ends[2] < 0.5 < ends[3], ends  # three too many
+    assert ends[-1] < 3
+    assert await i.endpoint.open_link("hospital", b"s")
+
+
+async def test_a_connection_without_a_call_is_closed(paired: Pairing, insurer: Identity) -> None:
+    h, _ = await paired(limits=limits(unused=0.3))
+    host, port = h.address.split(":")
+
+    def hold() -> float:
+        with (
+            certificate_context(insurer) as context,
+            socket.create_connection((host, int(port)), 5) as raw,
+            context.wrap_socket(raw) as tls,
+        ):
+            tls.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5))
+            began = time.monotonic()
+            while tls.recv(1000):
+                pass
+            return time.monotonic() - began
+
+    assert await asyncio.to_thread(hold) < 4
 
 
 async def test_a_stopping_node_takes_no_link(paired: Pairing) -> None:

@@ -297,7 +297,12 @@ class Endpoint:
 
         if self._loop is None:
             raise RuntimeError("the endpoint has not started")
-        return asyncio.run_coroutine_threadsafe(welcome(), self._loop).result()
+        made = asyncio.run_coroutine_threadsafe(welcome(), self._loop)
+        try:
+            return made.result(self.limits.connect)
+        except TimeoutError:
+            made.cancel()
+            raise PeerError("the node is too busy to take a link", code="busy", party=peer.name) from None
 
     def _check_wish(self, peer: str, session_id: bytes) -> asyncio.Future[GrpcLink] | None:
         """Who expects the link that a peer wishes for; None: nobody, and the peer may have one more."""

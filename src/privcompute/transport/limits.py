@@ -23,6 +23,7 @@ class TransportLimits:
         credit: Bytes of one link that may wait for a label nobody awaits yet.
         links_per_peer: Sessions one peer may have open at a time.
         calls: Calls served at a time, of all peers together; each holds a thread.
+        connections: Connections served at a time, those included that have not shown a certificate yet.
         connect: To reach one address and to be accepted there.
         stall: A send of which nothing moves for that long fails.
         idle: A link on which no frame moves either way for that long ends.
@@ -42,6 +43,7 @@ class TransportLimits:
     credit: int = DEFAULT_CREDIT
     links_per_peer: int = 8
     calls: int = 96
+    connections: int = 512
     connect: float = 10.0
     stall: float = 60.0
     idle: float = 900.0
@@ -87,4 +89,5 @@ class TransportLimits:
             ("grpc.server_handshake_timeout_ms", int(self.handshake * 1000)),
             ("grpc.max_concurrent_streams", self.calls_per_peer),
             ("grpc.max_connection_idle_ms", int(self.unused * 1000)),
+            ("grpc.max_allowed_incoming_connections", self.connections),
         ]

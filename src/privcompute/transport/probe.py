@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import socket
 import ssl
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import grpc
 from cryptography import x509
@@ -163,13 +162,13 @@ def _context(identity: Identity | None) -> Iterator[ssl.SSLContext]:
     context.verify_mode = ssl.CERT_NONE
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.set_alpn_protocols(["h2"])
-    if identity is None:
-        yield context
-        return
-    with tempfile.TemporaryDirectory() as directory:  # ssl reads certificates from files only; the directory is 0700
-        identity.save(Path(directory))
-        context.load_cert_chain(Path(directory) / "identity.crt", Path(directory) / "identity.key")
-        yield context
+    if identity is not None:
+        # ssl reads certificates from files only. This one has no name, is in memory, and goes with its descriptor.
+        with os.fdopen(os.memfd_create("certificate"), "wb") as file:
+            file.write(identity.key + identity.certificate.encode())
+            file.flush()
+            context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+    yield context
 
 
 def _admitted(tls: ssl.SSLSocket) -> bool:
