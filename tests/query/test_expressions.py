@@ -150,3 +150,9 @@ def test_using_and_unqualified_names(here: World) -> None:
     sql = "SELECT COUNT(*) AS n FROM hospital.patients JOIN insurer.members USING (k1, k2) WHERE patients.n > 0"
     check(here, sql)
     check(here, sql.replace("patients.n", "hospital.patients.n"))
+
+
+def test_an_unnamed_output_is_called_as_it_is_written(here: World) -> None:
+    texts = ("-SUM(h.n)", "(SUM(h.n) + 1) / (COUNT(*) + 1)", "CAST(SUM(h.n) AS DOUBLE)", "COALESCE(SUM(h.n),  0)")
+    plan = query.plan(f"SELECT {', '.join(texts)}, COUNT(*) AS n, COUNT(*) {JOIN}", here.entries, "hospital")
+    assert [one.name for one in plan.outputs] == [*(" ".join(t.split()) for t in texts), "n", "COUNT(*)"]

@@ -238,10 +238,10 @@ def _items(source: Source, tree: exp.Select) -> tuple[Item, ...]:
     taken: set[str] = set()
     if len(tree.expressions) > MAX_ITEMS:
         source.refuse.unsupported(f"more than {MAX_ITEMS} outputs", source.span(tree), "ask in several queries")
-    for node in tree.expressions:
+    for node, text in zip(tree.expressions, source.outputs(tree), strict=True):
         inner = node.this if isinstance(node, exp.Alias) else node
         span = source.span(inner)
-        name = node.alias if isinstance(node, exp.Alias) else " ".join(source.sql[span.start : span.end].split())
+        name = node.alias if isinstance(node, exp.Alias) else text
         unique, n = name, 1
         while unique.casefold() in taken:
             unique, n = f"{name}_{n}", n + 1

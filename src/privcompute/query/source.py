@@ -15,6 +15,9 @@ from privcompute.query.refuse import Refuser, Span
 MAX_SQL = 20_000
 FORM = "SELECT … FROM party.dataset a JOIN party.dataset b ON a.key = b.key [WHERE …]"
 
+_OPENING = (TokenType.L_PAREN, TokenType.L_BRACKET)
+_CLOSING = (TokenType.R_PAREN, TokenType.R_BRACKET)
+
 
 class Source:
     """One SQL text: its tokens, its syntax tree and the place of each node.
@@ -102,6 +105,24 @@ class Source:
                 waiting = False
             end = max(end, token.end + 1) if depth >= 0 else end
         return end
+
+    def outputs(self, tree: exp.Select) -> list[str]:
+        """The text of each output, its alias included; signs and outer brackets have no place in the tree."""
+        found: list[list[Token]] = [[]]
+        depth = 0
+        first = next((n for n, t in enumerate(self.tokens) if t.token_type == TokenType.SELECT), 0)
+        for token in self.tokens[first + 1 :]:
+            depth += (token.token_type in _OPENING) - (token.token_type in _CLOSING)
+            if depth == 0 and token.token_type == TokenType.FROM:
+                break
+            if depth == 0 and token.token_type == TokenType.COMMA:
+                found.append([])
+            else:
+                found[-1].append(token)
+        spans = [Span(ts[0].start, ts[-1].end + 1) for ts in found if ts]
+        if len(spans) != len(tree.expressions):  # words that end the list elsewhere, as in IS DISTINCT FROM
+            spans = [self.span(node) for node in tree.expressions]
+        return [" ".join(self.sql[s.start : s.end].split()) for s in spans]
 
     def word(self, node: exp.Expression) -> str:
         """The function's name as written, in upper case."""
