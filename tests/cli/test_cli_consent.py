@@ -120,13 +120,23 @@ def test_releases_are_listed_and_shown(desk: Desk) -> None:
     for part in (
         "9007199254740993",
         "NULL",
-        "2 of the cells are not shown",
+        "2 cells are not shown",
         "mean 1e-09",
         "insurer learned:",
         "20.0 MB",
     ):
         assert part in text
     assert desk.json("releases", "show", "r0", status=2)["error"]["code"] == "no_release"
+
+
+def test_a_suppressed_cell_is_no_empty_table(desk: Desk) -> None:
+    store = desk.store()
+    empty = {**RELEASE, "rows": [], "suppressed_cells": 1, "error_bound": {}}
+    identifier = store.releases.add("insurer", str(PLAN["sql"]), "d" * 64, empty)
+    store.close()
+    text = desk.run("releases", "show", identifier).stdout
+    assert "\n1 cell is not shown: too few people, or none.\n\n" in text
+    assert "exact" not in text
 
 
 def test_a_peers_text_cannot_move_the_cursor(desk: Desk) -> None:

@@ -79,16 +79,18 @@ def cost_line(cost: Mapping[str, Any]) -> str:
 def release_text(body: Mapping[str, Any]) -> str:
     """The result with its bounds, what everybody learned, and what it cost."""
     lines = []
-    if body["columns"]:
+    hidden = body["suppressed_cells"]
+    if body["columns"] and (body["rows"] or not hidden):
         lines += table(body["columns"], body["rows"]).splitlines()
-    else:
+    elif not body["columns"]:
         lines.append(f"The result went to {', '.join(body['receivers'])}; this node is no receiver.")
-    if body["suppressed_cells"]:
-        lines.append(f"{body['suppressed_cells']} of the cells are not shown: too few people, or none.")
+    if hidden:
+        cells = "1 cell is" if hidden == 1 else f"{hidden} cells are"
+        lines.append(f"{cells} not shown: too few people, or none.")
     bounds = {name: bound for name, bound in body["error_bound"].items() if bound}
     if bounds:
         lines.append("at most off by: " + ", ".join(f"{name} {bound:.2g}" for name, bound in bounds.items()))
-    elif body["columns"]:
+    elif body["rows"]:
         lines.append("exact")
     lines += ["", *learned_lines(body["learned"], "learned"), "", spent_line(body)]
     if body.get("release"):
