@@ -221,6 +221,22 @@ def test_nulls_of_the_aggregated_column_are_no_selection(here: World) -> None:
     assert plan(here, "AVG(h.f)", "h.flag").sides[0].selections == ('"flag"',)
 
 
+@pytest.mark.parametrize(
+    "counted",
+    [
+        "h.flag OR h.n = 17",
+        "h.flag AND h.n = 17",
+        "(CASE WHEN h.n = 17 THEN NULL ELSE 1 END) = 1",
+        "NULLIF(h.n, 17) > 3",
+    ],
+)
+def test_what_a_value_makes_null_is_a_selection(here: World, counted: str) -> None:
+    """COUNT(x = 17 OR NULL) picks the rows of 17: the owner's ledger and its rule for filters have to see that."""
+    side = plan(here, f"COUNT({counted})").sides[0]
+    assert side.selections != ("TRUE",)
+    assert ("n", "filter") in side.uses
+
+
 def test_databases_that_agree_on_what_is_declared_give_equal_openings(here: World) -> None:
     """The same people under other identifiers: every declared value is equal, and so is everything that opens."""
     rng = np.random.default_rng(5)

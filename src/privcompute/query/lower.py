@@ -233,7 +233,9 @@ def _presence(node: Node) -> list[Condition]:
         return []
     if node.op in _STRICT:
         return [c for a in node.args for c in _presence(a)]
-    return [Condition(expr.present(node), selects=False)]
+    # x OR NULL is NULL by the value of x, and so may CASE be: what asks for its presence picks rows.
+    chosen = any(node.mentions(op) for op in ("and", "or", "case"))
+    return [Condition(expr.present(node), selects=chosen)]
 
 
 def _coefficient(node: Node) -> tuple[Fraction, Node | None]:

@@ -47,6 +47,8 @@ def _walk(node: Node, use: str, found: set[Use]) -> None:
         found.update(_all(condition, "filter"))
     if node.op in ("*", "/") and all(_value_sides(a) for a in node.args) and len(_value_sides(node)) == 2:
         use = "product"
+    if node.op in ("and", "or"):
+        found.update(_all(node, "filter"))  # whether it is NULL depends on the values
     if node.side is not None:
         found.add((node.side, node.text, use))
     for value in _values(node):
