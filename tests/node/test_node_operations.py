@@ -305,6 +305,21 @@ async def test_the_ledger_of_either_side_refuses_a_near_question(world: World, p
     assert error.value.code == "differencing"
 
 
+async def test_a_refusal_of_the_ledger_counts_among_the_peers_queries(world: World) -> None:
+    largest = world.oracle("SELECT MAX(h.age) FROM hospital.patients h")[0]
+    await world.call("query", f"SELECT COUNT(*) AS n {JOIN} WHERE h.age >= 0")
+    node = world.nodes["hospital"]
+    world.nodes["hospital"] = world.answers["hospital"].context = replace(
+        node, config=replace(node.config, limits=replace(node.config.limits, queries_per_peer=3))
+    )
+    codes = []
+    for bound in (largest, largest, largest):
+        with pytest.raises(PrivacyError) as error:
+            await world.call("query", f"SELECT COUNT(*) AS n {JOIN} WHERE h.age >= 0 AND h.age < {bound}")
+        codes.append(error.value.code)
+    assert codes == ["differencing", "differencing", "queries_spent"]
+
+
 async def test_a_result_goes_to_the_named_receiver_only(world: World) -> None:
     body = await world.call("query", QUERY, to=("bank",))
     assert body["rows"] == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from privcompute.errors import UsageError
+from privcompute.errors import PrivacyError, UsageError
 from privcompute.node import datasets
 from privcompute.node.ledger import Selection
 from privcompute.psi import encode_keys
@@ -54,9 +54,16 @@ def prepare(node: NodeContext, side: Side) -> Prepared:
     return Prepared(Holding(encode_keys(found.keys, side.key_types), found.columns), found.selected)
 
 
-def check_ledger(node: NodeContext, plan: Plan, side: Side, prepared: Prepared) -> None:
-    """Raises PrivacyError if this side's ledger forbids the selections; records nothing."""
-    node.store.ledger.check(side.version, prepared.selections, plan.minimum)
+def check_ledger(node: NodeContext, plan: Plan, side: Side, prepared: Prepared, digest: str) -> None:
+    """Raises PrivacyError if this side's ledger forbids the selections; a peer's refused query is counted."""
+    ledger, peer = node.store.ledger, plan.asker
+    ledger.check_queries(side.version, side.dataset, peer, node.config.limits.queries_per_peer)
+    try:
+        ledger.check(side.version, prepared.selections, plan.minimum)
+    except PrivacyError:
+        if peer != node.name:
+            ledger.count(version=side.version, dataset=side.dataset, peer=peer, plan_digest=digest)
+        raise
 
 
 def record_in_ledger(node: NodeContext, plan: Plan, side: Side, prepared: Prepared, digest: str) -> None:

@@ -5,7 +5,8 @@ own keys that it selects (by filter, group or CASE) differs by 1 ... minimum - 1
 whoever asked it, or from another set of the same query. Each owner checks its own side; the peer's private filter and
 weights are not covered, nor are two versions of a dataset compared with each other.
 
-A query is recorded before anything of it opens: a run that is killed afterwards counts as released.
+A query is recorded before anything of it opens: a run that is killed afterwards counts as released. A peer's query that
+is refused here counts among its queries too: each refusal tells it a little about who is in the table.
 """
 
 from __future__ import annotations
@@ -78,21 +79,9 @@ class Ledger:
         """
         packed = [_Packed.of(one) for one in selections]
         with self._database.transaction():
-            spent = self.queries(version, peer)
-            if spent >= most_queries:
-                raise PrivacyError(
-                    f"{peer} has asked {spent} queries on this version of {dataset}, the owner's limit",
-                    code="queries_spent",
-                    party=peer,
-                    remedy="the owner raises limits.queries_per_peer in node.toml, or the data change",
-                )
+            self.check_queries(version, dataset, peer, most_queries)
             self._check(version, packed, minimum)
-            self._database.run(
-                "INSERT INTO ledger_entries (version, dataset, peer, plan_digest, at) VALUES (?, ?, ?, ?, ?)",
-                (version, dataset, peer, plan_digest, time.time()),
-            )
-            row = self._database.row("SELECT last_insert_rowid()")
-            number = int(row[0]) if row else 0
+            number = self.count(version=version, dataset=dataset, peer=peer, plan_digest=plan_digest)
             for one in packed:
                 self._database.run(
                     "INSERT OR IGNORE INTO ledger_sets (version, digest, keys, selected, bitmap, first_entry)"
@@ -100,6 +89,34 @@ class Ledger:
                     (version, one.digest, one.keys, one.selected, zlib.compress(one.bits.tobytes(), 1), number),
                 )
             return number
+
+    def count(self, *, version: str, dataset: str, peer: str, plan_digest: str) -> int:
+        """Count one query of the peer without any selection; the number of its entry.
+
+        For a query that was refused because of its selections: the refusal says how near they are to others.
+        """
+        with self._database.transaction():
+            self._database.run(
+                "INSERT INTO ledger_entries (version, dataset, peer, plan_digest, at) VALUES (?, ?, ?, ?, ?)",
+                (version, dataset, peer, plan_digest, time.time()),
+            )
+            row = self._database.row("SELECT last_insert_rowid()")
+            return int(row[0]) if row else 0
+
+    def check_queries(self, version: str, dataset: str, peer: str, most: int) -> None:
+        """Refuse a peer that has had its number of queries on this version.
+
+        Raises:
+            PrivacyError: code `queries_spent`.
+        """
+        spent = self.queries(version, peer)
+        if spent >= most:
+            raise PrivacyError(
+                f"{peer} has asked {spent} queries on this version of {dataset}, the owner's limit",
+                code="queries_spent",
+                party=peer,
+                remedy="the owner raises limits.queries_per_peer in node.toml, or the data change",
+            )
 
     def queries(self, version: str, peer: str) -> int:
         """How many queries of this peer the ledger holds for this version."""

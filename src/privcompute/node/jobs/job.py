@@ -96,7 +96,7 @@ class Job:
         mine = plan.sides[side]
         self.observer(Progress(self.node.name, "reading the table", 0, 1))
         found = await asyncio.to_thread(prepare, self.node, mine)
-        await asyncio.to_thread(check_ledger, self.node, plan, mine, found)
+        await asyncio.to_thread(check_ledger, self.node, plan, mine, found, plan.digest())
         self.observer(Progress(self.node.name, "reading the table", 1, 1))
         return found
 
