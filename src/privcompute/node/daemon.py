@@ -15,6 +15,7 @@ from privcompute.node.local_socket import Consent, SocketServer, Watcher
 from privcompute.node.opened import opened
 from privcompute.node.warm import warm_up_beside
 from privcompute.session import Progress
+from privcompute.tables.memory import few_arenas
 
 LOG = logging.getLogger("privcompute.node")
 
@@ -31,6 +32,7 @@ async def serve(home: Home, *, ready: Callable[[tuple[str, ...]], None]) -> None
         TransportError: the port is taken.
     """
     home.require()
+    few_arenas()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)

@@ -22,6 +22,7 @@ from privcompute.tables.engine import Limits, identifier, named_errors
 from privcompute.tables.expressions import columns_of, expression_type, wrapped
 from privcompute.tables.features import LIMIT, Feature, LocalFeatures
 from privcompute.tables.keys import key_types
+from privcompute.tables.memory import give_back
 from privcompute.tables.schema import Column
 from privcompute.tables.source import BATCH_ROWS
 
@@ -76,8 +77,12 @@ def local_features(
     published = [column for column in columns if column.name in used]
     query = _Pass(source.schema(), keys, types, features, selections, published, rows_per_key)
     wanted = sorted(used | {column.name for column in source.columns(keys)})
-    with source.scan(wanted, limits=limits) as scan, named_errors("a feature or filter"):
-        return query.run(scan.connection, scan.table)
+    give_back()  # what the last run left
+    try:
+        with source.scan(wanted, limits=limits) as scan, named_errors("a feature or filter"):
+            return query.run(scan.connection, scan.table)
+    finally:
+        give_back()
 
 
 def selected(source: Source, keys: Sequence[str], where: str, *, limits: Limits | None = None) -> npt.NDArray[np.bool_]:
