@@ -104,7 +104,14 @@ VALUES: list[Value] = [
     ("-CAST(n AS HUGEINT) * n", "integer", Fraction(1), INT64**2, lambda r: None if r["n"] is None else -(r["n"] ** 2)),
     ("m", "decimal", Fraction(1, 100), 10**10, lambda r: r["m"]),
     ("m", "decimal", Fraction(1, 10**6), 10**14, lambda r: r["m"]),
-    ("m * m", "decimal", Fraction(1, 10**4), 10**20, lambda r: None if r["m"] is None else r["m"] ** 2),
+    # DuckDB keeps the product of two DECIMALs of up to 18 digits within 18 digits, and refuses what leaves them.
+    (
+        "CAST(m AS DECIMAL(24, 2)) * m",
+        "decimal",
+        Fraction(1, 10**4),
+        10**20,
+        lambda r: None if r["m"] is None else r["m"] ** 2,
+    ),
     (
         "m * 3.14159",
         "decimal",
