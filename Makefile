@@ -29,10 +29,10 @@ demo: $(READY)  ## two node processes answer three SQL questions over a private 
 	@$(BIN)/privcompute demo
 
 test: $(READY)  ## the test suite (under ten minutes on two cores)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not long"
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not long"
 
 test-all: $(READY)  ## the test suite and the long tests: kill matrix, network faults, a million rows
-	@$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(READY)  ## ruff and the layers
 	@$(BIN)/ruff check .

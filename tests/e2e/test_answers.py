@@ -12,8 +12,6 @@ from support.pairs import Pair
 
 import privcompute
 
-pytestmark = pytest.mark.xdist_group("two_nodes")
-
 EVERY_KIND = Question(
     (
         Aggregate("COUNT(*)"),

@@ -6,11 +6,8 @@ import signal
 import subprocess
 
 import pyarrow as pa
-import pytest
 from support import nodes
 from support.pairs import EVERYTHING, Pair
-
-pytestmark = pytest.mark.xdist_group("two_nodes")
 
 KEYS = 30_000
 SQL = "SELECT COUNT(*) AS n FROM hospital.many m JOIN insurer.lots l ON m.id = l.id"

@@ -10,8 +10,6 @@ import pytest
 from support.nodes import Done
 from support.pairs import EVERYTHING, Pair
 
-pytestmark = pytest.mark.xdist_group("two_nodes")
-
 FROM = "FROM hospital.wards w JOIN insurer.clients c ON w.person = c.person"
 PEOPLE = 200
 

@@ -15,8 +15,6 @@ from support.pairs import EVERYTHING, Pair
 
 from privcompute.node import values
 
-pytestmark = pytest.mark.xdist_group("two_nodes")
-
 
 def _add(pair: Pair, left: tuple[str, pa.Table], right: tuple[str, pa.Table], key: str) -> None:
     for party, (name, table) in ((pair.hospital, left), (pair.insurer, right)):
