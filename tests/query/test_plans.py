@@ -82,12 +82,10 @@ def test_a_sum_of_cases_counts_no_combinations(here: World) -> None:
     assert set(made.sides[0].selections) == {'("n" > 1)', '("n" > 2)', '("n" > 3)', '"flag"'}
 
 
-def test_a_sum_of_both_sides_opens_as_one_total(here: World, unique: World) -> None:
+def test_a_sum_of_both_sides_opens_as_one_total(here: World) -> None:
     made = plan(here, "SUM(h.d + i.d)")
     values = [o for o in made.openings if o.phase == "value"]
     assert [len(o.terms) for o in values] == [2]
-    local = plan(unique, "SUM(h.d + i.d)")
-    assert [local.needs_mask(o) for o in local.openings] == [False, False, True]
 
 
 def test_constants_stay_out_of_the_features(here: World) -> None:

@@ -20,7 +20,7 @@ class Answers:
     """Runs `jobs.answer` for the links of an endpoint.
 
     Args:
-        most: Answers at the same time; who comes then is told that the node is busy.
+        most: Answers at the same time, half of them at most for one peer; who comes then is told that the node is busy.
 
     Attributes:
         context: The node; set once it is open, before the endpoint starts.
@@ -29,12 +29,14 @@ class Answers:
     def __init__(self, most: int) -> None:
         self.context: NodeContext | None = None
         self._most = most
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[asyncio.Task[None], str] = {}
 
     async def take(self, peer: str, session_id: bytes, channel: Channel) -> None:
         """Answer one link; an error ends that run and nothing else."""
         task = asyncio.current_task()
-        if self.context is None or task is None or len(self._running) >= self._most:
+        of_peer = sum(one == peer for one in self._running.values())
+        busy = len(self._running) >= self._most or of_peer >= max(1, self._most // 2)
+        if self.context is None or task is None or busy:
             await channel.abort(
                 PeerError(
                     "this node answers as many queries as it may already",
@@ -43,7 +45,7 @@ class Answers:
                 )
             )
             return
-        self._running.add(task)
+        self._running[task] = peer
         try:
             await jobs.answer(self.context, peer, session_id, channel)
         except PrivcomputeError as error:
@@ -51,11 +53,11 @@ class Answers:
             self.context.store.audit.append("ended", peer=peer, code=error.code, stage=error.stage)
         except Exception as error:
             # The peer learns that it failed and nothing else; the text of a strange error may hold data.
-            LOG.exception("session %s of %s failed", session_id.hex()[:8], peer)
+            LOG.error("session %s of %s failed: %s", session_id.hex()[:8], peer, type(error).__name__)
             await channel.abort(PeerError("the node met a fault of its own", code="internal"))
             self.context.store.audit.append("fault", peer=peer, kind=type(error).__name__)
         finally:
-            self._running.discard(task)
+            self._running.pop(task, None)
 
     async def stop(self) -> None:
         """Cancel what still runs."""

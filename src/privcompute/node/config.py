@@ -59,7 +59,7 @@ class Limits:
     run_seconds: float = _seconds(14_400.0, 1, 604_800, "longest run of one query")
     sessions: int = _whole(4, 1, 256, "queries answered at the same time")
     keys: int = _whole(20_000_000, 1, 1 << 31, "largest number of distinct keys accepted from a peer")
-    key_ratio: int = _whole(100_000, 1, 1 << 31, "largest ratio between the two numbers of keys")
+    key_ratio: int = _whole(1000, 1, 1 << 31, "largest ratio between the two numbers of keys")
     queries_per_peer: int = _whole(1000, 1, 1_000_000, "queries answered for one peer on one version of a dataset")
 
 

@@ -1,12 +1,14 @@
 """What two nodes say before a run: a question, an offer, an agreement. Every message is hostile until read.
 
-    asker  -> other   Proposal    SQL, wishes, the asker's own catalogue entries, a nonce
-    other  -> asker   Offer       the other's catalogue entries for that SQL, a nonce, its fingerprint
-    asker  -> other   Agreement   all offers, so that everybody derives the same plan
+    asker  -> other   Proposal    names of the datasets, wishes, the asker's own catalogue entries, a nonce
+    other  -> asker   Offer       the other's catalogue entries for them, a nonce, its fingerprint
+    asker  -> other   Agreement   the SQL and all offers, so that everybody derives the same plan
     other  -> asker   Ready       the plan's digest, after rules, consent and local checks
 
-Nothing here is taken over: the other derives plan and disclosure from the SQL and the entries itself, and both sides
-hash all of it into the session digest (`session_digest`), which `session.hello` compares before the first share.
+The SQL leaves the asker only once it was planned, found within all rules and agreed to: what is refused or only
+explained is not sent. Nothing here is taken over: the other derives plan and disclosure from the SQL and the entries
+itself, and both sides hash all of it into the session digest (`session_digest`), which `session.hello` compares before
+the first share.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from privcompute.tables.catalogue import DatasetEntry
 PROTOCOL_VERSION: Final = 1
 MESSAGE_LIMIT: Final = 8 << 20
 MAX_SQL: Final = 64 << 10
+MAX_NAME: Final = 128
 MAX_RECEIVERS: Final = 16
 MAX_ENTRIES: Final = 8
 NONCE_BYTES: Final = 32
@@ -41,7 +44,7 @@ class Proposal:
 
     job: Job
     asker: str
-    sql: str
+    datasets: tuple[str, ...]
     reveal: str | None
     receivers: tuple[str, ...]
     party: Party
@@ -148,7 +151,7 @@ def proposal_body(p: Proposal) -> dict[str, Any]:
     return {
         "job": p.job,
         "asker": p.asker,
-        "sql": p.sql,
+        "datasets": list(p.datasets),
         "reveal": p.reveal,
         "receivers": list(p.receivers),
         "party": p.party.to_object(),
@@ -158,13 +161,14 @@ def proposal_body(p: Proposal) -> dict[str, Any]:
 async def hear_proposal(channel: Channel, timeout: float) -> Proposal:
     """Waits for a proposal; its asker must be the peer at the other end of this link."""
     stage = "proposal"
-    body = await hear(channel, stage, ("job", "asker", "sql", "reveal", "receivers", "party"), timeout)
-    receivers = body["receivers"]
+    body = await hear(channel, stage, ("job", "asker", "datasets", "reveal", "receivers", "party"), timeout)
+    receivers, datasets = body["receivers"], body["datasets"]
     right = (
         body["job"] in ("explain", "query")
         and body["asker"] == channel.peer
-        and isinstance(body["sql"], str)
-        and 0 < len(body["sql"]) <= MAX_SQL
+        and isinstance(datasets, list)
+        and len(datasets) <= MAX_ENTRIES
+        and all(isinstance(d, str) and 0 < len(d) <= MAX_NAME for d in datasets)
         and body["reveal"] in _REVEAL
         and isinstance(receivers, list)
         and 0 < len(receivers) <= MAX_RECEIVERS
@@ -174,7 +178,7 @@ async def hear_proposal(channel: Channel, timeout: float) -> Proposal:
     if not right:
         raise malformed(channel.peer, stage)
     party = read_party(body["party"], channel.peer, channel.peer, stage)
-    return Proposal(body["job"], body["asker"], body["sql"], body["reveal"], tuple(receivers), party)
+    return Proposal(body["job"], body["asker"], tuple(datasets), body["reveal"], tuple(receivers), party)
 
 
 async def hear_offer(channel: Channel, timeout: float) -> Party:
@@ -183,16 +187,23 @@ async def hear_offer(channel: Channel, timeout: float) -> Party:
     return read_party(body["party"], channel.peer, channel.peer, "offer")
 
 
-async def hear_agreement(channel: Channel, timeout: float) -> tuple[Party, ...]:
-    """Waits for what all parties brought, as the asker says; the caller compares its own part."""
-    body = await hear(channel, "agreement", ("parties",), timeout)
-    parties = body["parties"]
+def agreement_body(sql: str, parties: Sequence[Party]) -> dict[str, Any]:
+    """The agreement as JSON."""
+    return {"sql": sql, "parties": [p.to_object() for p in parties]}
+
+
+async def hear_agreement(channel: Channel, timeout: float) -> tuple[str, tuple[Party, ...]]:
+    """Waits for the SQL and what all parties brought, as the asker says; the caller compares its own part."""
+    body = await hear(channel, "agreement", ("sql", "parties"), timeout)
+    sql, parties = body["sql"], body["parties"]
+    if not isinstance(sql, str) or not 0 < len(sql) <= MAX_SQL:
+        raise malformed(channel.peer, "agreement")
     if not isinstance(parties, list) or not 2 <= len(parties) <= MAX_RECEIVERS + 2:
         raise malformed(channel.peer, "agreement")
     names = [p.get("name") if isinstance(p, dict) else None for p in parties]
     if not all(isinstance(n, str) and _NAME.fullmatch(n) for n in names) or len(set(names)) != len(names):
         raise malformed(channel.peer, "agreement")
-    return tuple(read_party(p, str(n), channel.peer, "agreement") for p, n in zip(parties, names, strict=True))
+    return sql, tuple(read_party(p, str(n), channel.peer, "agreement") for p, n in zip(parties, names, strict=True))
 
 
 async def hear_ready(channel: Channel, timeout: float) -> str:
@@ -204,7 +215,7 @@ async def hear_ready(channel: Channel, timeout: float) -> str:
     return digest
 
 
-def session_digest(proposal: Proposal, parties: Sequence[Party], plan_digest: str) -> bytes:
+def session_digest(proposal: Proposal, sql: str, parties: Sequence[Party], plan_digest: str) -> bytes:
     """SHA-256 over all that was agreed: version, question, wishes, plan, and what every party brought.
 
     The plan's digest covers SQL, disclosure, parameters, the intersection's recipe, ranges, caps and dataset versions.
@@ -213,7 +224,8 @@ def session_digest(proposal: Proposal, parties: Sequence[Party], plan_digest: st
         "version": PROTOCOL_VERSION,
         "job": proposal.job,
         "asker": proposal.asker,
-        "sql": proposal.sql,
+        "datasets": list(proposal.datasets),
+        "sql": sql,
         "reveal": proposal.reveal,
         "receivers": list(proposal.receivers),
         "parties": [p.to_object() for p in sorted(parties, key=lambda p: p.name)],

@@ -203,15 +203,6 @@ class Plan:
         """The side of a data holder; None for any other party."""
         return next((i for i, s in enumerate(self.sides) if s.party == party), None)
 
-    def needs_mask(self, opening: Opening) -> bool:
-        """Whether the shares of an opening are bare local sums of both sides.
-
-        A product's shares are uniform and hide what is added to them. Two bare local sums are not: before they are
-        opened as a total, the sides have to add and subtract a common random number.
-        """
-        kinds = {t.kind for t in opening.terms}
-        return kinds == {"local"} and len({self.locals[t.index].side for t in opening.terms}) == 2
-
 
 def _plain(value: object) -> Any:
     if is_dataclass(value) and not isinstance(value, type):

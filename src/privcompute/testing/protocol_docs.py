@@ -35,8 +35,8 @@ def render() -> str:
     out = [
         "# Protocols",
         "",
-        "Written by `make docs` from the boxes and cards in the code; `make check` keeps it current. What each statistic",
-        "opens stands at the end.",
+        "Written by `make docs` from the boxes and cards in the code; `make check` keeps it current. What each",
+        "statistic opens stands at the end.",
         "",
         "| protocol | rounds | source | module |",
         "|---|---|---|---|",

@@ -149,7 +149,7 @@ class Endpoint:
             try:
                 await self.refresh()
             except Exception:  # whatever ails the book now: un-pairing must be seen once it is well again
-                LOG.exception("the peers could not be looked at")
+                LOG.error("the peers could not be looked at")
             await asyncio.sleep(self.limits.refresh)
 
     async def refresh(self) -> None:
@@ -344,7 +344,7 @@ class Endpoint:
         except PrivcomputeError as error:
             await link.abort(error)
         except Exception:
-            LOG.exception("a link of %s could not be served", link.peer)
+            LOG.error("a link of %s could not be served", link.peer)
             await link.abort(PeerError("the node met a fault of its own", code="internal"))
         except asyncio.CancelledError:
             link.end(TransportError("the node is stopping", code="stopping", party=self.identity.name))

@@ -185,5 +185,5 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped whe
 def _tell_nothing(context: grpc.ServicerContext) -> None:
     """Before an exception of a handler reaches gRPC, which would send its text: refusals and lost calls pass."""
     if context.code() is None and context.is_active():
-        LOG.exception("a call could not be served")
+        LOG.error("a call could not be served")
         refuse(context, grpc.StatusCode.INTERNAL, "internal", "the node met a fault of its own")

@@ -289,7 +289,7 @@ class GrpcLink:
                 except PrivcomputeError as error:
                     self._fail(error)
                 except Exception:
-                    LOG.exception("a frame of %s could not be handled", self.peer)
+                    LOG.error("a frame of %s could not be handled", self.peer)
                     self._fail(IntegrityError("a frame could not be handled", code="internal", party=self.peer))
                 if isinstance(item, _Begin) and not item.buffer.done():
                     item.buffer.set_result(None)

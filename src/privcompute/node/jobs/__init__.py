@@ -2,9 +2,9 @@
 
 ask                                         answer
 open links
-proposal  ------------------------------>   offer: entries of the datasets that the SQL names
+proposal  ------------------------------>   offer: entries of the datasets that the query names
 plan, own rules, consent
-agreement ------------------------------>   the same plan, own rules, consent
+agreement ------------------------------>   with the SQL: the same plan, own rules, consent
 own rows                                    own rows
           <------------------------------   ready
 go        ------------------------------>   (links among the others, if there are more than two)

@@ -51,16 +51,16 @@ async def answer(node: NodeContext, peer: str, session_id: bytes, channel: Chann
 async def _answer(job: Job, peer: str) -> Outcome | None:
     node, channel = job.node, job.channels[peer]
     check_fingerprint(node, job.proposal.party)
-    mine = offered(node, job.proposal.sql, [peer])
+    mine = offered(node, job.proposal.datasets, [peer])
     await negotiation.say(channel, "offer", {"party": mine.to_object()})
     try:
-        parties = await negotiation.hear_agreement(channel, max(job.timeout, CONSENT_SECONDS))
+        sql, parties = await negotiation.hear_agreement(channel, max(job.timeout, CONSENT_SECONDS))
     except TransportError as error:
         if error.code == "closed":
             return None  # an explanation ends here, and so does a question that was thought better of
         raise
     _check_own_part(job, peer, parties, mine)
-    plan = await job.plan(parties)
+    plan = await job.plan(sql, parties)
     digest = plan.digest()
     _check_roles(node, plan, parties)
     side = plan.side_of(node.name)
@@ -74,7 +74,7 @@ async def _answer(job: Job, peer: str) -> Outcome | None:
         if len(parties) > 2:
             await negotiation.hear(channel, "go", (), node.config.limits.run_seconds)
             await connect()
-    return await job.run(plan, parties, prepared)
+    return await job.run(sql, plan, parties, prepared)
 
 
 def _check_own_part(job: Job, peer: str, parties: Sequence[Party], mine: Party) -> None:
@@ -90,7 +90,7 @@ def _check_own_part(job: Job, peer: str, parties: Sequence[Party], mine: Party) 
 def _check_roles(node: NodeContext, plan: Plan, parties: Sequence[Party]) -> None:
     """Exactly the holders and the receivers take part, and a third party may see this node's entry."""
     expected = {side.party for side in plan.sides} | set(plan.receivers) | {plan.asker}
-    if {p.name for p in parties} != expected:
+    if {p.name for p in parties} != expected or plan.side_of(plan.asker) is None:
         raise negotiation.malformed(plan.asker, "agreement")
     side = plan.side_of(node.name)
     if side is None:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from privcompute.errors import ConsentNeeded, IntegrityError, UsageError
+from privcompute.errors import ConsentNeeded, IntegrityError, PrivcomputeError, UsageError
 from privcompute.node import negotiation
 from privcompute.node.jobs.job import Job, Outcome, check_fingerprint, learned_of, offered
 from privcompute.node.negotiation import Party, Proposal
@@ -48,7 +48,8 @@ async def ask(
         PrivcomputeError: whatever ends the run, named.
     """
     receivers = tuple(dict.fromkeys(to)) or (node.name,)
-    owners = list(dict.fromkeys(party.casefold() for party, _ in named_datasets(sql)))
+    named = named_datasets(sql)
+    owners = list(dict.fromkeys(party.casefold() for party, _ in named))
     if node.name not in owners:
         raise UsageError(
             f"this node is {node.name}, and the query names no dataset of {node.name}",
@@ -65,14 +66,15 @@ async def ask(
                 code="no_peer",
                 remedy="`privcompute peers list` lists the peers; pair with `invite` and `join`",
             )
-    mine = offered(node, sql, others)
-    proposal = Proposal("explain" if explain_only else "query", node.name, sql, reveal, receivers, mine)
+    mine = offered(node, [name for party, name in named if party.casefold() == node.name], others)
+    theirs = tuple(name for party, name in named if party.casefold() != node.name)
+    proposal = Proposal("explain" if explain_only else "query", node.name, theirs, reveal, receivers, mine)
     session_id = token_bytes(SESSION_ID_BYTES)
     job = Job(node, proposal, {}, session_id, progress or node.observer)
     try:
         for party in others:
             job.channels[party] = await node.endpoint.open_link(party, session_id)
-        outcome = await _ask(job, mine, others, consent, explain_only)
+        outcome = await _ask(job, sql, mine, others, consent, explain_only)
     except BaseException as error:
         await job.abort(error)
         raise
@@ -80,7 +82,7 @@ async def ask(
     return outcome
 
 
-async def _ask(job: Job, mine: Party, others: Sequence[str], consent: Agree, explain_only: bool) -> Outcome:
+async def _ask(job: Job, sql: str, mine: Party, others: Sequence[str], consent: Agree, explain_only: bool) -> Outcome:
     offers = [mine]
     for party in others:
         await negotiation.say(job.channels[party], "proposal", negotiation.proposal_body(job.proposal))
@@ -88,17 +90,20 @@ async def _ask(job: Job, mine: Party, others: Sequence[str], consent: Agree, exp
         offer = await negotiation.hear_offer(job.channels[party], job.timeout)
         check_fingerprint(job.node, offer)
         offers.append(offer)
-    plan = await job.plan(offers)
-    if explain_only:
-        for channel in job.channels.values():
-            await channel.close()
-        return Outcome(plan, None, learned_of(plan), plan.digest(), "explained")
-    answer = consent(plan)
-    if not (await answer if inspect.isawaitable(answer) else answer):
-        raise ConsentNeeded("the plan was not agreed to", code="declined", party=job.node.name)
+    try:
+        plan = await job.plan(sql, offers)
+        if explain_only:
+            await job.leave()
+            return Outcome(plan, None, learned_of(plan), plan.digest(), "explained")
+        answer = consent(plan)
+        if not (await answer if inspect.isawaitable(answer) else answer):
+            raise ConsentNeeded("the plan was not agreed to", code="declined", party=job.node.name)
+    except PrivcomputeError:
+        await job.leave()  # the others need not know what was refused here
+        raise
     digest = plan.digest()
     for party in others:
-        await negotiation.say(job.channels[party], "agreement", {"parties": [o.to_object() for o in offers]})
+        await negotiation.say(job.channels[party], "agreement", negotiation.agreement_body(sql, offers))
     prepared = await job.prepared(plan)  # while the others do the same
     for party in others:
         theirs = await negotiation.hear_ready(job.channels[party], job.node.config.limits.run_seconds)
@@ -107,7 +112,7 @@ async def _ask(job: Job, mine: Party, others: Sequence[str], consent: Agree, exp
     if len(others) > 1:
         for party in others:
             await negotiation.say(job.channels[party], "go", {})
-    return await job.run(plan, offers, prepared)
+    return await job.run(sql, plan, offers, prepared)
 
 
 def _mismatch(party: str) -> IntegrityError:

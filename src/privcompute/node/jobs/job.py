@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from privcompute import query
-from privcompute.errors import ConsentNeeded, IntegrityError, PrivcomputeError, TransportError
+from privcompute.errors import ConsentNeeded, IntegrityError, PeerError, PrivcomputeError, TransportError
 from privcompute.node import negotiation
 from privcompute.node.holding import Prepared, check_ledger, prepare, record_in_ledger
 from privcompute.node.negotiation import Party, Proposal
 from privcompute.psi import PsiLimits
-from privcompute.query.named import named_datasets
 from privcompute.query.run import Opened, run_plan
 from privcompute.randomness import token_bytes
 from privcompute.session import Channel, Limits, Progress, Session
@@ -69,17 +68,17 @@ class Job:
     def timeout(self) -> float:
         return self.node.config.limits.step_seconds
 
-    async def plan(self, parties: Sequence[Party]) -> Plan:
+    async def plan(self, sql: str, parties: Sequence[Party]) -> Plan:
         """The plan that everybody derives; checked against the rules of every entry, one's own among them.
 
         In a thread: a question as long as allowed takes a second, in which other runs go on.
         """
-        return await asyncio.to_thread(self._plan, parties)
+        return await asyncio.to_thread(self._plan, sql, parties)
 
-    def _plan(self, parties: Sequence[Party]) -> Plan:
+    def _plan(self, sql: str, parties: Sequence[Party]) -> Plan:
         entries = {f"{e.party}.{e.name}": e for p in parties for e in p.entries}
         made = query.plan(
-            self.proposal.sql,
+            sql,
             entries,
             asker=self.proposal.asker,
             receivers=self.proposal.receivers,
@@ -100,11 +99,11 @@ class Job:
         self.observer(Progress(self.node.name, "reading the table", 1, 1))
         return found
 
-    async def run(self, plan: Plan, parties: Sequence[Party], prepared: Prepared | None) -> Outcome:
+    async def run(self, sql: str, plan: Plan, parties: Sequence[Party], prepared: Prepared | None) -> Outcome:
         """The protocol itself; every party calls it with the same plan."""
         node, digest = self.node, plan.digest()
         limits = node.config.limits
-        agreed = negotiation.session_digest(self.proposal, parties, digest)
+        agreed = negotiation.session_digest(self.proposal, sql, parties, digest)
         s = Session(
             node.name,
             self.channels,
@@ -159,6 +158,11 @@ class Job:
             seconds=time.perf_counter() - self.started,
         )
 
+    async def leave(self) -> None:
+        """Ends the links without a word on why: the question was explained, refused or thought better of."""
+        for channel in self.channels.values():
+            await channel.close()
+
     async def abort(self, error: BaseException) -> None:
         """Tells every other party that this run is over."""
         told = (
@@ -190,18 +194,30 @@ def _part(node: NodeContext, entries: Sequence[DatasetEntry]) -> Party:
     )
 
 
-def offered(node: NodeContext, sql: str, peers: Sequence[str]) -> Party:
-    """Entries of own datasets that the SQL names and all ``peers`` may see; none: all of these, for the error."""
+def offered(node: NodeContext, names: Sequence[str], peers: Sequence[str]) -> Party:
+    """Entries of the named own datasets that all ``peers`` may see; none: all of these, for the error."""
     visible = [d for d in node.store.datasets.all() if all(d.open_to(p) for p in peers)]
-    named = {name.casefold() for party, name in named_datasets(sql) if party.casefold() == node.name}
+    named = {name.casefold() for name in names}
     chosen = [d for d in visible if d.name.casefold() in named] or visible
     return _part(node, [d.entry for d in chosen[: negotiation.MAX_ENTRIES]])
 
 
 def check_fingerprint(node: NodeContext, party: Party) -> None:
-    """The certificate a party says it uses is one that is pinned for it here."""
+    """The certificate a party says it uses is one that is pinned for it here.
+
+    Raises:
+        PeerError: ``not_paired``.
+        IntegrityError: ``fingerprint``.
+    """
     peer = node.store.peers.get(party.name)
-    if peer is None or party.fingerprint not in peer.fingerprints:
+    if peer is None:
+        raise PeerError(
+            f"{party.name} is not paired with {node.name}",
+            code="not_paired",
+            party=node.name,
+            remedy=f"pair {party.name} and {node.name} with `invite` and `join`: all parties of a query are paired",
+        )
+    if party.fingerprint not in peer.fingerprints:
         raise IntegrityError(
             "a party names another certificate than the one pinned for it here",
             code="fingerprint",
