@@ -24,7 +24,7 @@ CODES = {
     "truncate": {"bad_frame", "bad_negotiation"},
     "oversize": {"oversize", "bad_frame", "bad_negotiation"},
     "replay": {"replayed"},
-    "drop": {"deadline"},
+    "drop": {"deadline", "closed"},  # the peer may have been done, but for the lost message
 }
 
 
