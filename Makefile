@@ -54,7 +54,7 @@ proto: $(READY)  ## generate src/privcompute/wire from protos/
 
 lock: $(READY)  ## resolve requirements.lock anew (needs uv)
 	uv pip compile pyproject.toml --group dev --extra frames --universal --generate-hashes --python-version 3.11 \
-		--no-emit-index-url --no-header -o requirements.lock
+		--no-header -o requirements.lock
 
 check: lint types test  ## all that must hold before a change lands
 	@$(BIN)/python -m privcompute.testing.protocol_docs --check docs/protocols.md
