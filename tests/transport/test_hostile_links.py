@@ -192,7 +192,7 @@ CHILD = textwrap.dedent("""
         book = MemoryBook(Peer("hospital", (server,), (address,)))
 
         async def nothing(peer, session, channel):
-            raise NotImplementedError
+            raise AssertionError("nobody opens a link to this process")
 
         endpoint = Endpoint(Identity.load(home), book, listen=None, on_link=nothing)
         await endpoint.start()

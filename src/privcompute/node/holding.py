@@ -67,7 +67,7 @@ def check_ledger(node: NodeContext, plan: Plan, side: Side, prepared: Prepared, 
 
 
 def record_in_ledger(node: NodeContext, plan: Plan, side: Side, prepared: Prepared, digest: str) -> None:
-    """Counts the query as released, in one durable transaction; called before anything opens."""
+    """Counts the query as released, in one durable transaction; called before the matches are learned."""
     node.store.ledger.record(
         version=side.version,
         dataset=side.dataset,

@@ -2,7 +2,7 @@
 
 Inputs: every party: the plan and the digest of all that was agreed. Each holder: its distinct keys, and its features
     summed per key, in the order of its keys.
-Needs: hello, dh_psi, cross_product, reveal.
+Needs: hello, dh_psi, cross_product, reveal; refresh where a receiver has no data.
 Output: receivers: the integers that the plan opens, by name, or the fact that a contributor count is too small.
 Learned: what the plan's disclosure lists: each holder which of its keys match and the contributor counts; each receiver
     the opened integers. Nothing else opens if a count is below the plan's minimum.
