@@ -1,14 +1,15 @@
-"""`invite`, `join`, `peers list`, `unpair`, `renew`."""
+"""`invite`, `join`, `peers list`, `peers card`, `peers add`, `unpair`, `renew`."""
 
 from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
 from privcompute.cli.app import Command, Group, settings
-from privcompute.cli.output import note, print_json, table
+from privcompute.cli.output import interactive, note, print_json, table
 
 
 @click.command(cls=Command)
@@ -76,7 +77,7 @@ def join(code: str, addresses: tuple[str, ...]) -> None:
 
 @click.group(cls=Group)
 def peers() -> None:
-    """List the paired peers."""
+    """List the paired peers; pair by cards."""
 
 
 @peers.command("list")
@@ -111,6 +112,56 @@ def peers_list() -> None:
         click.echo("no peer yet")
     for one in waiting:
         click.echo(f"an invitation for {one.peer} waits until {when(one.expires)}")
+
+
+@peers.command("card")
+@click.option(
+    "--address",
+    "addresses",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="Where peers reach this node; default: as it listens.",
+)
+def peers_card(addresses: tuple[str, ...]) -> None:
+    """Print this node's card: its name, certificate and addresses.
+
+    It is public. Each peer takes it with `peers add`.
+    """
+    from privcompute.node.card import own_card
+    from privcompute.node.home import Home
+
+    print_json(asyncio.run(own_card(Home.resolve(settings().home), addresses)))
+
+
+@peers.command("add")
+@click.argument("files", nargs=-1, required=True, metavar="CARD…", type=click.Path(path_type=Path))
+@click.option("--yes", is_flag=True, help="The fingerprints were compared already.")
+def peers_add(files: tuple[Path, ...], yes: bool) -> None:
+    """Pair by cards that other owners made with `peers card`; each of them takes this node's card, too."""
+    from privcompute.errors import ConsentNeeded
+    from privcompute.node.card import read_card, take
+    from privcompute.node.home import Home
+    from privcompute.transport.identity import show_fingerprint
+
+    home = Home.resolve(settings().home)
+    found = [read_card(path) for path in files]
+    for peer in found:
+        note(f"{peer.name}: {show_fingerprint(peer.fingerprints[0])}")
+    if not yes:
+        if not interactive():
+            raise ConsentNeeded(
+                "nobody is here to compare the fingerprints",
+                code="consent_needed",
+                remedy="compare them with their owners, then add --yes",
+            )
+        if not click.confirm("Are these the fingerprints that their owners see?", default=False, err=True):
+            raise ConsentNeeded("not agreed; nobody was paired", code="not_agreed")
+    for peer in found:
+        take(home, peer)
+    if settings().json:
+        print_json({"paired": [{"name": one.name, "fingerprint": one.fingerprints[0]} for one in found]})
+    else:
+        click.echo(f"paired with {', '.join(one.name for one in found)}; each of them takes this node's card, too")
 
 
 @click.command(cls=Command)
