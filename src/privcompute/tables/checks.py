@@ -54,10 +54,12 @@ class Encoded:
 
     Attributes:
         value: SQL of a BIGINT or HUGEINT, never NULL, 0 for rows that break a check.
+        bound: the largest |value| there can be; a BIGINT if it is less than `WIDE`.
         checks: what must hold of every row.
     """
 
     value: str
+    bound: int
     checks: tuple[Check, ...]
 
 
@@ -213,10 +215,10 @@ class Encoder:
             "a feature exceeds the bound that the public ranges give",
             "check the public ranges of the columns it uses",
         )
-        narrow = max(abs(least), most) * factor < WIDE
+        bound = max(abs(least), most) * factor
         product = digits if factor == 1 else f"{digits} * {_huge(factor)}"
         value = f"CASE WHEN {inside} THEN {product} ELSE 0 END"
-        return Encoded(f"CAST({value} AS {'BIGINT' if narrow else 'HUGEINT'})", (check, *also))
+        return Encoded(f"CAST({value} AS {'BIGINT' if bound < WIDE else 'HUGEINT'})", bound, (check, *also))
 
     def _mismatch(self, feature: Feature) -> UsageError:
         return UsageError(

@@ -12,10 +12,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from privcompute.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 DEFAULT_MEMORY = 512 << 20
 MIN_MEMORY = 32 << 20
@@ -114,41 +118,46 @@ def _attach(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         ) from None
 
 
-_NAMED: tuple[tuple[type[Exception], str, str, str], ...] = (
+_NAMED: tuple[tuple[type[Exception], str, str, str, str], ...] = (
     (
         duckdb.OutOfMemoryException,
+        "Out of Memory Error:",
         "out_of_memory",
         "needs more memory than it may use",
         "raise the memory limit of tables or name a spill directory",
     ),
     (
         duckdb.OutOfRangeException,
+        "Out of Range Error:",
         "arithmetic_overflow",
         "leaves the range of its type in some row",
         "cast an operand to a wider type (HUGEINT, DECIMAL or DOUBLE) in the expression",
     ),
     (
         duckdb.ConversionException,
+        "Conversion Error:",
         "conversion_failed",
         "meets a value that is not of the type it is read as",
         "correct the column, or use TRY_CAST in the expression",
     ),
     (
         duckdb.PermissionException,
+        "Permission Error:",
         "not_allowed",
         "reaches outside of its table",
         "name columns of this table only",
     ),
     (
         duckdb.BinderException,
+        "Binder Error:",
         "bad_expression",
         "does not fit the columns' types or names",
         "check names and types with `privcompute dataset list`",
     ),
-    (duckdb.ParserException, "bad_expression", "is not an expression of DuckDB", ""),
-    (duckdb.CatalogException, "bad_expression", "names something that does not exist", ""),
-    (duckdb.IOException, "unreadable", "cannot be read", "check that the file is whole and readable"),
-    (duckdb.InterruptException, "cancelled", "was cancelled", ""),
+    (duckdb.ParserException, "Parser Error:", "bad_expression", "is not an expression of DuckDB", ""),
+    (duckdb.CatalogException, "Catalog Error:", "bad_expression", "names something that does not exist", ""),
+    (duckdb.IOException, "IO Error:", "unreadable", "cannot be read", "check that the file is whole and readable"),
+    (duckdb.InterruptException, "INTERRUPT Error:", "cancelled", "was cancelled", ""),
 )
 
 
@@ -165,13 +174,36 @@ def named_errors(what: str) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        for kind, code, fault, remedy in _NAMED:
-            if isinstance(error, kind):
-                raise UsageError(f"{what} {fault}", code=code, remedy=remedy) from None
-        if "Division by zero" in str(error):
-            raise UsageError(
-                f"{what} divides by zero in some row",
-                code="division_by_zero",
-                remedy="write the divisor as NULLIF(divisor, 0)",
-            ) from None
-        raise UsageError(f"{what} failed ({type(error).__name__})", code="expression_failed") from None
+        raise _named(what, error) from None
+
+
+def streamed(reader: pa.RecordBatchReader, what: str) -> Iterator[pa.RecordBatch]:
+    """The batches of a result that DuckDB computes while it is read.
+
+    An error in the middle arrives through Arrow as an OSError with DuckDB's text, value and all; it is named likewise.
+
+    Raises:
+        UsageError: with a code of the cause.
+    """
+    while True:
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            return
+        except OSError as error:
+            raise _named(what, error) from None
+        yield batch
+
+
+def _named(what: str, error: Exception) -> UsageError:
+    text = str(error)
+    for kind, start, code, fault, remedy in _NAMED:
+        if isinstance(error, kind) or text.startswith(start):
+            return UsageError(f"{what} {fault}", code=code, remedy=remedy)
+    if "Division by zero" in text:
+        return UsageError(
+            f"{what} divides by zero in some row",
+            code="division_by_zero",
+            remedy="write the divisor as NULLIF(divisor, 0)",
+        )
+    return UsageError(f"{what} failed ({type(error).__name__})", code="expression_failed")
