@@ -176,8 +176,16 @@ class Job:
         )
         if told.party is None:
             told.party = self.node.name
-        for channel in self.channels.values():
-            await channel.abort(told)
+        for party, channel in self.channels.items():
+            await channel.abort(_as_told_to(party, told, self.node.name))
+
+
+def _as_told_to(party: str, error: PrivcomputeError, me: str) -> PrivcomputeError:
+    """The error as a party hears it: if it is about that party's silence or messages, it comes from here."""
+    if error.party != party or not isinstance(error, PeerError | TransportError):
+        return error
+    text = f"{me} says of {party}: {error.message}"
+    return type(error)(text, code=error.code, remedy=error.remedy, party=me, stage=error.stage)
 
 
 def learned_of(plan: Plan) -> dict[str, Sequence[Learned]]:
