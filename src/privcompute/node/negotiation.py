@@ -4,6 +4,9 @@
     other  -> asker   Offer       the other's catalogue entries for them, a nonce, its fingerprint
     asker  -> other   Agreement   the SQL and all offers, so that everybody derives the same plan
     other  -> asker   Ready       the plan's digest, after rules, consent and local checks
+    asker  -> other   Go          where more than two take part: all are ready, or given up
+
+A question over a union differs in what the proposal wishes for (`UnionWish`) and in how many take part.
 
 The SQL leaves the asker only once it was planned, found within all rules and agreed to: what is refused or only
 explained is not sent. Nothing here is taken over: the other derives plan and disclosure from the SQL and the entries
@@ -17,8 +20,8 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, get_args
 
 from privcompute.errors import PeerError
 from privcompute.session import Channel
@@ -29,18 +32,36 @@ MESSAGE_LIMIT: Final = 8 << 20
 MAX_SQL: Final = 64 << 10
 MAX_NAME: Final = 128
 MAX_RECEIVERS: Final = 16
+MAX_HOLDERS: Final = 128
+"""Most holders of a union."""
 MAX_ENTRIES: Final = 8
 NONCE_BYTES: Final = 32
 
 Job = Literal["explain", "query"]
+Scheme = Literal["masks", "paillier"]
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _REVEAL = (None, "nothing", "size", "matches")
 
 
 @dataclass(frozen=True)
+class UnionWish:
+    """What the asker of a question over a union wishes for; None leaves the choice to the planner.
+
+    Attributes:
+        scheme: How the sums are computed.
+        key_holder: Who holds the Paillier key.
+        quorum: The fewest holders with which the run may finish.
+    """
+
+    scheme: Scheme | None = None
+    key_holder: str | None = None
+    quorum: int | None = None
+
+
+@dataclass(frozen=True)
 class Proposal:
-    """What the asker wants, and its own part of the catalogue."""
+    """What the asker wants, and its own part of the catalogue; `union` is None for a question over a join."""
 
     job: Job
     asker: str
@@ -48,6 +69,7 @@ class Proposal:
     reveal: str | None
     receivers: tuple[str, ...]
     party: Party
+    union: UnionWish | None = None
 
 
 @dataclass(frozen=True)
@@ -155,13 +177,14 @@ def proposal_body(p: Proposal) -> dict[str, Any]:
         "reveal": p.reveal,
         "receivers": list(p.receivers),
         "party": p.party.to_object(),
+        "union": None if p.union is None else asdict(p.union),
     }
 
 
 async def hear_proposal(channel: Channel, timeout: float) -> Proposal:
     """Waits for a proposal; its asker must be the peer at the other end of this link."""
     stage = "proposal"
-    body = await hear(channel, stage, ("job", "asker", "datasets", "reveal", "receivers", "party"), timeout)
+    body = await hear(channel, stage, ("job", "asker", "datasets", "reveal", "receivers", "party", "union"), timeout)
     receivers, datasets = body["receivers"], body["datasets"]
     right = (
         body["job"] in ("explain", "query")
@@ -178,7 +201,24 @@ async def hear_proposal(channel: Channel, timeout: float) -> Proposal:
     if not right:
         raise malformed(channel.peer, stage)
     party = read_party(body["party"], channel.peer, channel.peer, stage)
-    return Proposal(body["job"], body["asker"], tuple(datasets), body["reveal"], tuple(receivers), party)
+    wish = _read_wish(body["union"], channel.peer)
+    return Proposal(body["job"], body["asker"], tuple(datasets), body["reveal"], tuple(receivers), party, wish)
+
+
+def _read_wish(body: object, peer: str) -> UnionWish | None:
+    if body is None:
+        return None
+    if not isinstance(body, dict) or set(body) != {"scheme", "key_holder", "quorum"}:
+        raise malformed(peer, "proposal")
+    scheme, key_holder, quorum = body["scheme"], body["key_holder"], body["quorum"]
+    right = (
+        scheme in (None, *get_args(Scheme))
+        and (key_holder is None or (isinstance(key_holder, str) and _NAME.fullmatch(key_holder)))
+        and (quorum is None or (type(quorum) is int and 0 < quorum <= MAX_HOLDERS))
+    )
+    if not right:
+        raise malformed(peer, "proposal")
+    return UnionWish(scheme, key_holder, quorum)
 
 
 async def hear_offer(channel: Channel, timeout: float) -> Party:
@@ -192,13 +232,21 @@ def agreement_body(sql: str, parties: Sequence[Party]) -> dict[str, Any]:
     return {"sql": sql, "parties": [p.to_object() for p in parties]}
 
 
-async def hear_agreement(channel: Channel, timeout: float) -> tuple[str, tuple[Party, ...]]:
-    """Waits for the SQL and what all parties brought, as the asker says; the caller compares its own part."""
+async def hear_agreement(
+    channel: Channel, timeout: float, *, most: int = MAX_RECEIVERS + 2
+) -> tuple[str, tuple[Party, ...]]:
+    """Waits for the SQL and what all parties brought, as the asker says; the caller compares its own part.
+
+    Args:
+        channel: The link to the asker.
+        timeout: Seconds.
+        most: Most parties that take part.
+    """
     body = await hear(channel, "agreement", ("sql", "parties"), timeout)
     sql, parties = body["sql"], body["parties"]
     if not isinstance(sql, str) or not 0 < len(sql) <= MAX_SQL:
         raise malformed(channel.peer, "agreement")
-    if not isinstance(parties, list) or not 2 <= len(parties) <= MAX_RECEIVERS + 2:
+    if not isinstance(parties, list) or not 2 <= len(parties) <= most:
         raise malformed(channel.peer, "agreement")
     names = [p.get("name") if isinstance(p, dict) else None for p in parties]
     if not all(isinstance(n, str) and _NAME.fullmatch(n) for n in names) or len(set(names)) != len(names):
@@ -228,6 +276,7 @@ def session_digest(proposal: Proposal, sql: str, parties: Sequence[Party], plan_
         "sql": sql,
         "reveal": proposal.reveal,
         "receivers": list(proposal.receivers),
+        "union": None if proposal.union is None else asdict(proposal.union),
         "parties": [p.to_object() for p in sorted(parties, key=lambda p: p.name)],
         "plan": plan_digest,
     }

@@ -54,8 +54,8 @@ class Outcome:
 
 
 @dataclass(repr=False)
-class Job:
-    """One query at one party."""
+class Links:
+    """One question at one party: whose it is, and the links to the others."""
 
     node: NodeContext
     proposal: Proposal
@@ -66,7 +66,34 @@ class Job:
 
     @property
     def timeout(self) -> float:
+        """Seconds that a step may take."""
         return self.node.config.limits.step_seconds
+
+    async def leave(self) -> None:
+        """Ends the links without a word on why: the question was explained, refused or thought better of."""
+        for channel in self.channels.values():
+            await channel.close()
+
+    async def abort(self, error: BaseException) -> None:
+        """Tells every other party that this run is over."""
+        told = (
+            error
+            if isinstance(error, PrivcomputeError)
+            else TransportError("the run was cancelled", code="cancelled", party=self.node.name)
+            if isinstance(error, asyncio.CancelledError)
+            else TransportError(
+                "the party failed", code="internal", party=self.node.name, remedy="see that party's log"
+            )
+        )
+        if told.party is None:
+            told.party = self.node.name
+        for party, channel in self.channels.items():
+            await channel.abort(_as_told_to(party, told, self.node.name))
+
+
+@dataclass(repr=False)
+class Job(Links):
+    """One question over a join, at one party."""
 
     async def plan(self, sql: str, parties: Sequence[Party]) -> Plan:
         """The plan that everybody derives; checked against the rules of every entry, one's own among them.
@@ -157,27 +184,6 @@ class Job:
             bytes_received=s.meter.bytes_received,
             seconds=time.perf_counter() - self.started,
         )
-
-    async def leave(self) -> None:
-        """Ends the links without a word on why: the question was explained, refused or thought better of."""
-        for channel in self.channels.values():
-            await channel.close()
-
-    async def abort(self, error: BaseException) -> None:
-        """Tells every other party that this run is over."""
-        told = (
-            error
-            if isinstance(error, PrivcomputeError)
-            else TransportError("the run was cancelled", code="cancelled", party=self.node.name)
-            if isinstance(error, asyncio.CancelledError)
-            else TransportError(
-                "the party failed", code="internal", party=self.node.name, remedy="see that party's log"
-            )
-        )
-        if told.party is None:
-            told.party = self.node.name
-        for party, channel in self.channels.items():
-            await channel.abort(_as_told_to(party, told, self.node.name))
 
 
 def _as_told_to(party: str, error: PrivcomputeError, me: str) -> PrivcomputeError:
