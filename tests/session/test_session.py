@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from privcompute.errors import IntegrityError, PeerError, PrivcomputeError, Tran
 from privcompute.mpc import Shared, deal, reveal
 from privcompute.ring import Ring
 from privcompute.session import Limits, Session
+from privcompute.session.buffers import SMALLEST
 from privcompute.session.hello import hello
 from privcompute.session.mailbox import Mailbox
 from privcompute.testing import Entry, Fault, FaultyChannel, RecordingChannel, simulate
@@ -152,6 +155,30 @@ def test_full_credit_without_a_receiver_pauses_the_sender() -> None:
         assert box.held == 0
 
     asyncio.run(main())
+
+
+def test_a_message_is_freed_when_its_receiver_drops_it() -> None:
+    """At once, not when Python next looks for cycles: its buffer is the next message's."""
+
+    async def main() -> None:
+        box = Mailbox("alice")
+        waiting = asyncio.create_task(box.take("m", SMALLEST, 1.0))
+        await asyncio.sleep(0)
+        buffer = await box.begin("m", SMALLEST)
+        lease = weakref.ref(buffer.obj)
+        del buffer
+        box.finish()
+        assert len(await waiting) == SMALLEST
+        assert lease() is not None
+        del waiting
+        await asyncio.sleep(0)  # the loop's call that woke us still holds the task
+        assert lease() is None
+
+    gc.disable()
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
 
 
 def test_a_peer_that_aborts_is_named() -> None:

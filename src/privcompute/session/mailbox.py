@@ -42,6 +42,42 @@ class _Waiter:
 
 
 @dataclass(repr=False)
+class _Clock:
+    """Fails one wait after ``timeout`` seconds without a sign of life.
+
+    Nothing here may hold the future once the wait is over: it holds the message, and a cycle would keep that until
+    Python next looks for cycles, while `BUFFERS` makes new ones.
+    """
+
+    mailbox: Mailbox
+    future: asyncio.Future[memoryview]
+    label: str
+    timeout: float
+    timer: asyncio.TimerHandle | None = None
+
+    def look(self) -> None:
+        """Ends the wait if it is due, else looks again when it may be."""
+        left = self.mailbox._heard + self.timeout - time.monotonic()
+        if left > 0:
+            self.timer = asyncio.get_running_loop().call_later(left, self.look)
+        elif not self.future.done():
+            self.future.set_exception(
+                TransportError(
+                    f"nothing heard from the peer for {self.timeout:g} s",
+                    code="deadline",
+                    party=self.mailbox.peer,
+                    stage=self.label,
+                    remedy="check that the peer's node runs and is reachable (privcompute doctor), then ask again",
+                )
+            )
+
+    def stop(self) -> None:
+        """The wait is over."""
+        if self.timer is not None:
+            self.timer.cancel()
+
+
+@dataclass(repr=False)
 class Mailbox:
     """The receiving half of one channel.
 
@@ -231,35 +267,10 @@ class Mailbox:
         self._waiting[label] = _Waiter(limit, future)
         self._room.set()
         self._heard = max(self._heard, time.monotonic())
-        clock = self._deadline(future, label, timeout)
+        clock = _Clock(self, future, label, timeout)
+        clock.look()
         try:
             return await future
         finally:
-            clock[0].cancel()
+            clock.stop()
             self._waiting.pop(label, None)
-
-    def _deadline(self, future: asyncio.Future[memoryview], label: str, timeout: float) -> list[asyncio.TimerHandle]:
-        """Fails the wait after ``timeout`` seconds without a sign of life.
-
-        Returns:
-            One place, which holds the timer that runs now.
-        """
-        loop = asyncio.get_running_loop()
-
-        def look() -> None:
-            left = self._heard + timeout - time.monotonic()
-            if left > 0:
-                clock[0] = loop.call_later(left, look)
-            elif not future.done():
-                future.set_exception(
-                    TransportError(
-                        f"nothing heard from the peer for {timeout:g} s",
-                        code="deadline",
-                        party=self.peer,
-                        stage=label,
-                        remedy="check that the peer's node runs and is reachable (privcompute doctor), then ask again",
-                    )
-                )
-
-        clock = [loop.call_later(max(self._heard + timeout - time.monotonic(), 0.0), look)]
-        return clock
