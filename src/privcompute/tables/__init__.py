@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from privcompute.tables.catalogue import DatasetEntry
+    from privcompute.tables.cell_pass import local_cells
+    from privcompute.tables.cells import Grouping, LocalCells, Partition
     from privcompute.tables.engine import Limits
     from privcompute.tables.expressions import ExpressionType, columns_of, expression_type
     from privcompute.tables.features import Encoding, Feature, LocalFeatures
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 _FROM = {
     "catalogue": ("DatasetEntry",),
+    "cell_pass": ("local_cells",),
+    "cells": ("Grouping", "LocalCells", "Partition"),
     "engine": ("Limits",),
     "expressions": ("ExpressionType", "columns_of", "expression_type"),
     "features": ("Encoding", "Feature", "LocalFeatures"),
@@ -40,14 +44,18 @@ __all__ = [
     "Encoding",
     "ExpressionType",
     "Feature",
+    "Grouping",
     "Kind",
     "Limits",
+    "LocalCells",
     "LocalFeatures",
+    "Partition",
     "Profile",
     "Source",
     "columns_of",
     "expression_type",
     "key_types",
+    "local_cells",
     "local_features",
     "open_source",
     "profile",

@@ -63,6 +63,14 @@ class Encoded:
     checks: tuple[Check, ...]
 
 
+def limbs(wide: str, low: str, high: str) -> list[str]:
+    """The select list that cuts a HUGEINT into 64-bit limbs of two's complement, the lower one UBIGINT."""
+    return [
+        f"CAST({wide} & CAST('{(1 << 64) - 1}' AS HUGEINT) AS UBIGINT) AS {low}",
+        f"CAST({wide} >> 64 AS BIGINT) AS {high}",
+    ]
+
+
 def mask_columns(checks: Sequence[Check]) -> list[str]:
     """SQL of the masks of a row; bit i of mask j stands for check 62 j + i."""
     masks = []
