@@ -23,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from privcompute.errors import PeerError, PrivcomputeError, TransportError, UsageError
-from privcompute.randomness import Rng, Stream
+from privcompute.randomness import Rng
 from privcompute.session.channel import Buffer, Channel
+from privcompute.session.scoped import ScopedRng
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,7 +75,7 @@ class Meter:
 class _Run:
     """What all child sessions of one run share."""
 
-    channels: Mapping[str, Channel]
+    channels: dict[str, Channel]  # of the parties that are still in the run
     rng: Rng
     limits: Limits
     observer: Callable[[Progress], None] | None
@@ -84,31 +85,14 @@ class _Run:
     depth: int = 0
     stream_depth: dict[str, int] = field(default_factory=dict)
     last_progress: float = 0.0
-    peer_stage: dict[str, str] = field(default_factory=dict)
-
-
-class _ScopedRng:
-    """The run's randomness, its labels prefixed by the path of the session that asks."""
-
-    __slots__ = ("_path", "_rng")
-
-    def __init__(self, rng: Rng, path: str) -> None:
-        self._rng, self._path = rng, path
-
-    def __repr__(self) -> str:
-        return f"<randomness of {self._path}>"
-
-    def private(self, label: str) -> Stream:
-        """This party's own stream; see `privcompute.randomness.Rng.private`."""
-        return self._rng.private(f"{self._path}/{label}")
-
-    def common(self, label: str) -> Stream:
-        """The stream all parties share; see `privcompute.randomness.Rng.common`."""
-        return self._rng.common(f"{self._path}/{label}")
+    leaving: set[asyncio.Task[None]] = field(default_factory=set)  # the links of dropped parties, as they end
 
 
 class Session:
     """One party's view of one run.
+
+    Names are this session's own: no label holds one. So runs in the form of a star need not agree on them: a holder's
+    session has one channel, the collector's has one for each holder, and calls itself by a name that none of them has.
 
     Args:
         me: This party's name.
@@ -141,7 +125,7 @@ class Session:
         self.id = id
         self.path = "run"
         self._run = _Run(
-            channels, rng or Rng(id), limits, observer, executor, ends=time.monotonic() + limits.run_seconds
+            dict(channels), rng or Rng(id), limits, observer, executor, ends=time.monotonic() + limits.run_seconds
         )
         self._sent: Counter[tuple[str, str]] = Counter()
         self._received: Counter[tuple[str, str]] = Counter()
@@ -159,20 +143,20 @@ class Session:
         Raises:
             UsageError: there are more than two.
         """
-        others = self.others
+        others = [p for p in self.parties if p != self.me]
         if len(others) != 1:
             raise UsageError("only a session of two has one peer", code="bad_parties")
         return others[0]
 
     @property
     def others(self) -> tuple[str, ...]:
-        """All parties but this one, in order."""
-        return tuple(p for p in self.parties if p != self.me)
+        """All parties but this one that were not dropped, in order."""
+        return tuple(p for p in self.parties if p in self._run.channels)
 
     @property
-    def rng(self) -> _ScopedRng:
+    def rng(self) -> ScopedRng:
         """Randomness by label, within this session's path."""
-        return _ScopedRng(self._run.rng, self.path)
+        return ScopedRng(self._run.rng, self.path)
 
     @property
     def meter(self) -> Meter:
@@ -344,12 +328,37 @@ class Session:
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
+    def unclaimed(self, party: str) -> list[str]:
+        """Labels of messages from ``party`` that no step has awaited so far.
+
+        Raises:
+            PeerError: the party broke the rules of frames.
+        """
+        return self._run.channels[party].unclaimed()
+
+    def drop(self, party: str, error: PrivcomputeError) -> None:
+        """Goes on without a party: tells it the error and ends its link, while the others' run goes on.
+
+        Returns at once; `close` and `abort` wait for the end of the link. A step that waits for the party then raises.
+        A party that was dropped before is no error.
+        """
+        channel = self._run.channels.pop(party, None)
+        if channel is not None:
+            leaving = asyncio.get_running_loop().create_task(channel.abort(error), name=f"drop {party}")
+            self._run.leaving.add(leaving)
+
+    async def _left(self) -> None:
+        """Waits until the links of dropped parties have ended, however they did."""
+        await asyncio.gather(*self._run.leaving, return_exceptions=True)
+        self._run.leaving.clear()
+
     async def close(self) -> None:
-        """Ends the run in order.
+        """Ends the run in order; links of dropped parties are nobody's error.
 
         Raises:
             PeerError: the peer sent messages that no step awaited.
         """
+        await self._left()
         left: dict[str, list[str]] = {}
         broken: PrivcomputeError | None = None
         for party, channel in self._run.channels.items():
@@ -357,8 +366,7 @@ class Session:
                 left[party] = channel.unclaimed()
             except PeerError as error:
                 broken = error
-        for channel in self._run.channels.values():
-            await channel.close()
+        await asyncio.gather(*(channel.close() for channel in self._run.channels.values()))
         if broken is not None:
             raise broken
         for party, labels in left.items():
@@ -380,5 +388,5 @@ class Session:
             if isinstance(error, asyncio.CancelledError | KeyboardInterrupt)
             else PeerError("the party failed", code="internal", party=self.me, remedy="see that party's log")
         )
-        for channel in self._run.channels.values():
-            await channel.abort(told)
+        await asyncio.gather(*(channel.abort(told) for channel in self._run.channels.values()))
+        await self._left()

@@ -3,39 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from privcompute.errors import PrivcomputeError, TransportError, class_named
+from privcompute.errors import PrivcomputeError
 from privcompute.session.channel import Buffer
+from privcompute.session.local import LocalChannel
 from privcompute.session.mailbox import DEFAULT_CREDIT, Mailbox
 
 _QUEUE = 256
 
 
-class LoopbackChannel:
+class LoopbackChannel(LocalChannel):
     """One end of a pair; made by `loopback_pair`."""
 
     def __init__(self, peer: str, inbox: Mailbox, outbox: Mailbox, delay: float, rate: float | None) -> None:
-        self.peer = peer
-        self._inbox, self._outbox = inbox, outbox
+        super().__init__(peer, inbox, outbox)
         self._delay, self._rate = delay, rate
         self._line: asyncio.Queue[tuple[float, str, bytes]] | None = None
         self._pump: asyncio.Task[None] | None = None
         self._free = 0.0
-        self._closed = False
 
     async def send(self, label: str, parts: Sequence[Buffer]) -> None:
         """See `Channel.send`."""
-        if self._inbox.failure is not None:
-            raise self._inbox.failure
-        if self._closed:
-            raise TransportError("the link is closed", code="closed", party=self.peer, stage=label)
-        data = b"".join(memoryview(part).cast("B") for part in parts)
         if self._delay == 0 and self._rate is None:
-            with contextlib.suppress(PrivcomputeError):  # the receiver's to notice, as on a real network
-                await self._outbox.offer(label, data)
+            await super().send(label, parts)
             return
+        self._check_open(label)
+        data = b"".join(memoryview(part).cast("B") for part in parts)
         loop = asyncio.get_running_loop()
         self._free = max(self._free, loop.time()) + (len(data) / self._rate if self._rate else 0.0)
         if self._line is None:
@@ -55,46 +49,21 @@ class LoopbackChannel:
             finally:
                 line.task_done()
 
-    async def recv(self, label: str, limit: int, timeout: float) -> memoryview:
-        """See `Channel.recv`."""
-        return await self._inbox.take(label, limit, timeout)
-
-    def signal(self, kind: str, body: bytes) -> None:
-        """See `Channel.signal`."""
-        if self._outbox.failure is None:
-            self._outbox.signalled(kind, body)
-
-    def on_signal(self, handler: Callable[[str, bytes], None]) -> None:
-        """See `Channel.on_signal`."""
-        self._inbox.on_signal(handler)
-
-    def unclaimed(self) -> list[str]:
-        """See `Channel.unclaimed`."""
-        return self._inbox.unclaimed()
-
     async def close(self) -> None:
         """See `Channel.close`."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._line is not None and self._outbox.failure is None:
+        if not self._closed and self._line is not None and self._outbox.failure is None:
             waiting = asyncio.create_task(self._line.join())
             await asyncio.wait({waiting, *([self._pump] if self._pump else [])}, return_when=asyncio.FIRST_COMPLETED)
             waiting.cancel()
         if self._pump is not None:
             self._pump.cancel()
-        self._outbox.fail(TransportError("the peer closed the link", code="closed"))
+        await super().close()
 
     async def abort(self, error: PrivcomputeError) -> None:
         """See `Channel.abort`."""
-        self._closed = True
         if self._pump is not None:
             self._pump.cancel()
-        told = class_named(type(error).__name__)(
-            error.message, code=error.code, remedy=error.remedy, party=error.party, stage=error.stage
-        )
-        self._outbox.fail(told)
-        self._inbox.fail(TransportError("the link was aborted here", code="closed", party=self.peer))
+        await super().abort(error)
 
 
 def loopback_pair(

@@ -79,6 +79,7 @@ async def arun_parties(
     rtt: str | float = 0.0,
     bandwidth: str | float | None = None,
     wrap: Wrap | None = None,
+    star: str | None = None,
     seed: bytes | None = None,
     session_id: bytes | None = None,
     limits: Limits | None = None,
@@ -87,6 +88,8 @@ async def arun_parties(
 ) -> Simulation:
     """Runs the program of every party on this event loop and waits for all; see `simulate`."""
     names = _names(parties)
+    if star is not None and star not in names:
+        raise UsageError("the middle of a star is one of the parties", code="bad_parties")
     if isinstance(program, Mapping) and set(program) != set(names):
         raise UsageError("give one program for each party", code="bad_parties")
     delay = parse_time(rtt) if isinstance(rtt, str) else rtt
@@ -95,6 +98,8 @@ async def arun_parties(
     channels: dict[str, dict[str, Channel]] = {name: {} for name in names}
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
+            if star is not None and star not in (first, second):
+                continue
             here, there = loopback_pair(first, second, rtt=delay, rate=rate, credit=credit)
             channels[first][second] = wrap(first, here) if wrap else here
             channels[second][first] = wrap(second, there) if wrap else there
@@ -104,8 +109,8 @@ async def arun_parties(
         master = None if seed is None else (lambda: hashlib.sha256(seed + name.encode()).digest())
         seen = (lambda news: observer(name, news)) if observer else None
         s = Session(
-            name, channels[name], id=identity, rng=Rng(identity, master=master), parties=names, limits=limits,
-            observer=seen,
+            name, channels[name], id=identity, rng=Rng(identity, master=master), limits=limits, observer=seen,
+            parties=tuple(party for party in names if party == name or party in channels[name]),
         )  # fmt: skip
         outcomes[name].meter = s.meter
         mine = program[name] if isinstance(program, Mapping) else program
@@ -130,8 +135,9 @@ def simulate(program: Program | Mapping[str, Program], **options: Any) -> Simula
     Args:
         program: ``async def program(s)`` or ``(s, input)``, the same for all parties or one by party.
         **options: ``parties`` (a number or names), ``inputs`` (by party), ``rtt`` ("20ms" or seconds), ``bandwidth``
-            ("100Mbit" or bytes a second), ``wrap`` (a function of party and channel that returns a channel),
-            ``seed`` (fixed randomness, for wire traces only), ``limits``, ``credit``, ``observer``.
+            ("100Mbit" or bytes a second), ``wrap`` (a function of party and channel that returns a channel), ``star``
+            (the one party that all others have their only link to; default: every two parties have one), ``seed``
+            (fixed randomness, for wire traces only), ``limits``, ``credit``, ``observer``.
 
     Returns:
         The `Simulation`. Errors stay in it until ``results`` is read.
