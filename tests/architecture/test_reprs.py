@@ -22,7 +22,7 @@ from privcompute.query.run import Holding, Opened
 from privcompute.randomness import Rng, Stream
 from privcompute.ring import Ring
 from privcompute.stats.release import Release
-from privcompute.tables.features import LocalFeatures
+from privcompute.tables.features import LevelValues, LocalFeatures
 from privcompute.testing import simulate
 from privcompute.transport.identity import Identity
 from privcompute.transport.invitation import Invitation
@@ -96,7 +96,7 @@ def _objects() -> Iterator[Any]:
     keys = pa.array([b"canary-1", b"canary-2"], pa.large_binary())
     holding = Holding(keys, (column,))
     yield holding
-    yield Prepared(holding, (np.ones(1, np.bool_),))
+    yield Prepared(holding, (np.ones(1, np.bool_),), 10)
     yield Opened({"n": CANARY}, suppressed=False, matches=3)
     for bits in (64, 96):
         ring = Ring(bits)
@@ -108,7 +108,9 @@ def _objects() -> Iterator[Any]:
     yield Invitation("alice", "bob", ("127.0.0.1:1",), end, "00" * 32, _SECRET)
     yield Release(CANARY, ("alice",), {}, {})
     table = pa.table({"k": ["canary"]})
-    yield LocalFeatures(table, (column,), (np.ones(1, np.bool_),))
+    level = LevelValues(column.view(np.uint64), column.view(np.uint64), np.ones(3, np.bool_))
+    yield level
+    yield LocalFeatures(table, (column,), (np.ones(1, np.bool_),), (level,))
 
 
 @pytest.mark.parametrize("one", list(_objects()), ids=lambda one: type(one).__name__)

@@ -71,6 +71,18 @@ def test_another_set_of_the_same_query_counts(store: Store) -> None:
     assert store.ledger.epoch(VERSION) == 0
 
 
+@pytest.mark.parametrize(("left_out", "refused"), [(0, False), (1, True), (9, True), (10, False)])
+def test_the_first_question_is_compared_with_everybody(store: Store, left_out: int, refused: bool) -> None:
+    if refused:
+        with pytest.raises(PrivacyError) as error:
+            record(store, first(100 - left_out))
+        assert error.value.code == "differencing"
+        assert "everybody" in error.value.message
+        assert store.ledger.epoch(VERSION) == 0
+    else:
+        assert record(store, first(100 - left_out)) == 1
+
+
 def test_who_asked_does_not_matter(store: Store) -> None:
     record(store, first(50), peer="insurer")
     with pytest.raises(PrivacyError):
@@ -134,11 +146,12 @@ def test_against_a_naive_model(
     tmp_path_factory: pytest.TempPathFactory, queries: list[list[int]], minimum: int
 ) -> None:
     store = Store(tmp_path_factory.mktemp("ledger") / "state.db")
+    everybody = {2**12 - 1}
     released: set[int] = set()
     try:
         for query in queries:
             chosen = set(query)
-            near = any(0 < (a ^ b).bit_count() < minimum for a in chosen for b in released | chosen)
+            near = any(0 < (a ^ b).bit_count() < minimum for a in chosen for b in released | chosen | everybody)
             selections = [np.array([mask >> i & 1 for i in range(12)], dtype=np.bool_) for mask in query]
             if near:
                 with pytest.raises(PrivacyError):

@@ -28,6 +28,7 @@ from privcompute.tables import (
     open_source,
     selected,
 )
+from privcompute.tables.features import Level
 
 INT64 = 2**63
 HUGE = 10**38 - 1
@@ -531,3 +532,27 @@ def test_features_that_make_no_sense(encoding: Any, step: Fraction, bound: int) 
     with pytest.raises(UsageError) as caught:
         Feature("n", "true", encoding, step, bound)
     assert caught.value.code == "bad_feature"
+
+
+def test_a_level_has_the_least_and_greatest_hash_of_the_selected_rows(tmp_path: Path) -> None:
+    """One value a key, two, NULL, none selected; the same expression under two selections."""
+    rows = [
+        row(id="a", n=1), row(id="a", n=1), row(id="b", n=1), row(id="b", n=2), row(id="c"), row(id="d"), row(id="d"),
+        row(id="e", n=1), row(n=1),
+    ]  # fmt: skip
+    source = table(tmp_path, rows)
+    levels = [Level("n * 2", 0, 0), Level("n * 2", 1, 0), Level("N > 0", 0, 1)]
+    found = local_features(source, ["id"], [], ["true", "id <> 'e'"], levels, columns=(), rows_per_key=2)
+    everywhere, filtered, truth = found.levels
+    one_value = everywhere.low == everywhere.high
+    assert one_value.tolist() == [True, False, True, True, True]
+    assert everywhere.selected.tolist() == [True] * 5
+    assert everywhere.low[0] == everywhere.low[4]
+    assert everywhere.low[2] == everywhere.low[3] != everywhere.low[0]
+    assert filtered.selected.tolist() == [True, True, True, True, False]
+    assert filtered.low[:4].tolist() == everywhere.low[:4].tolist()
+    assert (truth.low == truth.high).all()
+    assert truth.low[1] == truth.low[0] != truth.low[2]
+    with pytest.raises(UsageError) as caught:
+        local_features(source, ["id"], [], ["true"], [Level("random()", 0, 0)], columns=(), rows_per_key=2)
+    assert caught.value.code == "bad_expression"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from privcompute.errors import PrivacyError, UsageError
 from privcompute.node import datasets
 from privcompute.node.ledger import Selection
+from privcompute.node.levels import hidden_sets
 from privcompute.psi import encode_keys
 from privcompute.query.run import Holding
 from privcompute.tables.local import local_features
@@ -20,10 +21,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Prepared:
-    """A holder's part of a run, and the selections that its ledger has to look at."""
+    """A holder's part of a run, and what its ledger has to look at.
+
+    Attributes:
+        holding: Keys and features.
+        selections: The sets of own keys that the plan selects, by conditions or by values.
+        minimum: How many keys two of them have to differ by: this owner's own minimum. Not the plan's, which is the
+            larger of both owners': whether a set is refused tells how near it is to others, and a peer that may choose
+            the distance could measure it, or refuse everybody everything by a huge minimum of its own.
+    """
 
     holding: Holding
     selections: tuple[Selection, ...]
+    minimum: int
 
 
 def prepare(node: NodeContext, side: Side) -> Prepared:
@@ -47,11 +57,14 @@ def prepare(node: NodeContext, side: Side) -> Prepared:
         side.keys,
         side.features,
         side.selections,
+        side.levels,
         columns=[c for c in entry.columns if c.name in side.columns],
         rows_per_key=side.rows_per_key,
         limits=limits,
     )
-    return Prepared(Holding(encode_keys(found.keys, side.key_types), found.columns), found.selected)
+    hidden = hidden_sets(side.levels, found.levels, entry.min_cell)
+    holding = Holding(encode_keys(found.keys, side.key_types), found.columns)
+    return Prepared(holding, (*found.selected, *hidden), entry.min_cell)
 
 
 def check_ledger(node: NodeContext, plan: Plan, side: Side, prepared: Prepared, digest: str) -> None:
@@ -59,7 +72,7 @@ def check_ledger(node: NodeContext, plan: Plan, side: Side, prepared: Prepared, 
     ledger, peer = node.store.ledger, plan.asker
     ledger.check_queries(side.version, side.dataset, peer, node.config.limits.queries_per_peer)
     try:
-        ledger.check(side.version, prepared.selections, plan.minimum)
+        ledger.check(side.version, prepared.selections, prepared.minimum)
     except PrivacyError:
         if peer != node.name:
             ledger.count(version=side.version, dataset=side.dataset, peer=peer, plan_digest=digest)
@@ -74,6 +87,6 @@ def record_in_ledger(node: NodeContext, plan: Plan, side: Side, prepared: Prepar
         peer=plan.asker,
         plan_digest=digest,
         selections=prepared.selections,
-        minimum=plan.minimum,
+        minimum=prepared.minimum,
         most_queries=node.config.limits.queries_per_peer,
     )

@@ -1,9 +1,12 @@
 """The ledger against differencing: which sets of own keys were selected for what was released.
 
 Two released sums whose selected keys differ by one person give away that person. So a query is refused when a set of
-own keys that it selects (by filter, group or CASE) differs by 1 ... minimum - 1 keys from a set of an earlier query,
-whoever asked it, or from another set of the same query. Each owner checks its own side; the peer's private filter and
-weights are not covered, nor are two versions of a dataset compared with each other.
+own keys that it selects (by filter, group or CASE, or by the values of an expression, see `levels`) differs by
+1 ... minimum - 1 keys from a set of an earlier query, whoever asked it, from another set of the same query, or from
+everybody: the matches tell how many there are. The minimum is this owner's own; the peer does not choose it.
+
+Each owner checks its own side; the peer's private filter and weights are not covered, nor are two versions of a dataset
+compared with each other.
 
 A query is recorded before anything of it opens: a run that is killed afterwards counts as released. A peer's query that
 is refused here counts among its queries too: each refusal tells it a little about who is in the table.
@@ -24,6 +27,8 @@ import numpy.typing as npt
 
 from privcompute.errors import IntegrityError, PrivacyError
 from privcompute.node.database import Database
+
+_EVERYBODY = "everybody in the dataset"
 
 Selection = npt.NDArray[np.bool_]
 
@@ -51,7 +56,7 @@ class Ledger:
         Args:
             version: The dataset version whose canonical key order the selections are in.
             selections: One array (keys,) per selected set, over the distinct keys in canonical order.
-            minimum: The agreed least number of contributors of a cell.
+            minimum: How many keys two sets have to differ by, if they differ: the owner's own minimum.
 
         Raises:
             PrivacyError: code `differencing`.
@@ -138,6 +143,9 @@ class Ledger:
         return [LedgerEntry(r["number"], r["dataset"], r["peer"], r["plan_digest"], r["at"]) for r in rows]
 
     def _check(self, version: str, packed: Sequence[_Packed], minimum: int) -> None:
+        for one in packed:
+            if 0 < one.keys - one.selected < minimum:
+                raise _near(_EVERYBODY, minimum)
         for one, other in combinations(packed, 2):
             _refuse_if_near(one, other.bits, minimum, "another set of the same query")
         for one in packed:
@@ -180,9 +188,16 @@ def _bits(row: Any, one: _Packed) -> npt.NDArray[np.uint8]:
 def _refuse_if_near(one: _Packed, other: npt.NDArray[np.uint8], minimum: int, what: str) -> None:
     difference = int(np.bitwise_count(one.bits ^ other).sum(dtype=np.int64))
     if 0 < difference < minimum:
-        # The number itself stays at home: the refusal travels to the peer.
-        raise PrivacyError(
-            f"the people selected here differ from {what} by fewer than {minimum}",
-            code="differencing",
-            remedy="ask for the same people as before, or for a selection that differs by more of them",
-        )
+        raise _near(what, minimum)
+
+
+def _near(what: str, minimum: int) -> PrivacyError:
+    # The number itself stays at home: the refusal travels to the peer.
+    remedy = (
+        "ask without that condition or expression, or with one that leaves out more people"
+        if what == _EVERYBODY
+        else "ask for the same people as before, or for a selection that differs by more of them"
+    )
+    return PrivacyError(
+        f"the people selected here differ from {what} by fewer than {minimum}", code="differencing", remedy=remedy
+    )

@@ -7,20 +7,22 @@ from fractions import Fraction
 from functools import reduce
 from math import gcd, lcm
 
-from privcompute.query import expr
+from privcompute.query import expr, shape
 from privcompute.query.expr import Node
 from privcompute.query.lower import Condition, RowFactor, RowForm, contradictory
 from privcompute.query.plan import Local, Opening, Side, Term
 from privcompute.query.refuse import Refuser, Span
 from privcompute.query.render import fits, render, scaled
 from privcompute.tables.catalogue import DatasetEntry
-from privcompute.tables.features import LIMIT, Feature
+from privcompute.tables.features import LIMIT, Feature, Level
 
 REAL_BITS = 40
 """Bits over the public range that a real takes in a product with the other side's column."""
 ALONE_BITS = 56
 """Bits of a real that its side sums alone: more than a double of the range's size has, so that it is that double."""
 EVERY_ROW = "TRUE"
+MAX_LEVELS = 32
+"""Most levels of one side: each costs memory for every key."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,9 @@ class Collector:
         self.locals: dict[Local, int] = {}
         self.counts: dict[tuple[Term, ...], str] = {}
         self.values: dict[tuple[Term, ...], str] = {}
-        self.selections: tuple[dict[str, None], dict[str, None]] = ({}, {})
+        self.selections: tuple[dict[str, int], dict[str, int]] = ({}, {})
+        self.levels: tuple[dict[Level, None], dict[Level, None]] = ({}, {})
+        self._groups: dict[tuple[int, int, Node], int] = {}
         self.matches = min(e.distinct_keys for e in entries)
 
     def combine(self, form: RowForm, span: Span, what: str) -> Combination:
@@ -98,7 +102,7 @@ class Collector:
             key = self.entry(x.feature, y.feature)
             parts[key] = parts.get(key, Fraction(0)) + coefficient * x.unit * y.unit
             error += abs(coefficient) * (x.size * y.error + y.size * x.error + x.error * y.error)
-            self.select(a, b)
+            self.select(a, b, span)
             count, exact = self.contributors(a, b, span)
             exact_rows = exact_rows and exact
             if count not in counts:
@@ -184,11 +188,20 @@ class Collector:
     def _where(self, side: int, factor: RowFactor) -> str:
         return _conjunction({c.sql for c in self.base[side] + factor.where})
 
-    def select(self, a: RowFactor, b: RowFactor) -> None:
-        """Note which rows of each side a pair of factors selects, for the ledgers."""
-        for side, factor in ((0, a), (1, b)):
-            chosen = {c.sql for c in self.base[side] + factor.where if c.selects}
-            self.selections[side].setdefault(_conjunction(chosen))
+    def select(self, a: RowFactor, b: RowFactor, span: Span) -> None:
+        """Note which rows of each side a pair of factors selects, and by which values, for the ledgers."""
+        for side, factor, other in ((0, a, b), (1, b, a)):
+            chosen = _conjunction({c.sql for c in self.base[side] + factor.where if c.selects})
+            place = self.selections[side].setdefault(chosen, len(self.selections[side]))
+            for group in shape.levels(factor.values, weighs=bool(other.values)):
+                number = self._groups.setdefault((side, place, group[0]), len(self._groups))
+                for node in group:
+                    if not fits(node):
+                        self.refuse.wide("this may leave 126 bits", node.span, "declare narrower ranges")
+                    self.levels[side].setdefault(Level(render(node), place, number))
+            if len(self.levels[side]) > MAX_LEVELS:
+                what = "there are too many products, CASTs, ABS, LEAST, ROUND … for the ledger to look at"
+                self.refuse.unsupported(what, span, "ask in several queries")
 
     def bound(self, terms: tuple[Term, ...], sides: tuple[Side, Side]) -> int:
         """The public bound of an opening's absolute value."""

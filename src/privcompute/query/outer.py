@@ -234,7 +234,7 @@ class OuterBuilder:
             remedy = f"of DISTINCT only the whole key is supported: COUNT(DISTINCT {example})"
             self.refuse.unsupported("COUNT(DISTINCT …) counts keys only", span, remedy)
         terms, exact = self.collector.contributors(Factor(), Factor(), span)
-        self.collector.select(Factor(), Factor())
+        self.collector.select(Factor(), Factor(), span)
         self.collector.counts.setdefault(terms, self._text(span))
         return Combination(terms, Fraction(1), Fraction(0), (terms,), exact)
 

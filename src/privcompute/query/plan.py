@@ -13,9 +13,9 @@ from fractions import Fraction
 from typing import Any, Literal
 
 from privcompute.query.disclosure import Disclosure
-from privcompute.tables.features import Feature
+from privcompute.tables.features import Feature, Level
 
-FORMAT = 1
+FORMAT = 2
 """Version of the plan's meaning; part of the digest."""
 
 
@@ -34,6 +34,7 @@ class Side:
         columns: The columns that are read, keys left out; whole columns are checked against their ranges.
         features: The per-row factors, each summed per key.
         selections: The distinct selections of own rows, DuckDB conditions, for the ledger.
+        levels: The expressions that select rows by the values they take, for the ledger.
         uses: (column, use) pairs that the owner's rules have to allow.
     """
 
@@ -47,6 +48,7 @@ class Side:
     columns: tuple[str, ...]
     features: tuple[Feature, ...]
     selections: tuple[str, ...]
+    levels: tuple[Level, ...]
     uses: tuple[tuple[str, str], ...]
 
 

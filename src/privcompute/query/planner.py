@@ -163,6 +163,7 @@ def _sides(
                 columns=tuple(sorted({column for column, _ in own})),
                 features=tuple(collector.features[n]),
                 selections=tuple(collector.selections[n]),
+                levels=tuple(collector.levels[n]),
                 uses=own,
             )
         )

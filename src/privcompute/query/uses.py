@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from privcompute.query.expr import Node
+from privcompute.query.shape import fills_gaps, is_piecewise, is_weighing
 
 Use = tuple[int, str, str]
 
@@ -20,7 +21,7 @@ def uses_of(filters: Iterable[Node], arguments: Iterable[Node]) -> set[Use]:
     for node in filters:
         found |= _all(node, "filter")
     for node in arguments:
-        _walk(node, "aggregate", found)
+        _walk(node, "aggregate", found, alone=True)
     return found
 
 
@@ -42,14 +43,18 @@ def _value_sides(node: Node) -> frozenset[int]:
     return own.union(*(_value_sides(v) for v in _values(node)))
 
 
-def _walk(node: Node, use: str, found: set[Use]) -> None:
+def _walk(node: Node, use: str, found: set[Use], *, alone: bool) -> None:
     for condition in _conditions(node):
         found.update(_all(condition, "filter"))
     if node.op in ("*", "/") and all(_value_sides(a) for a in node.args) and len(_value_sides(node)) == 2:
         use = "product"
     if node.op in ("and", "or"):
         found.update(_all(node, "filter"))  # whether it is NULL depends on the values
+    gaps = alone and fills_gaps(node)
+    if is_piecewise(node) and not gaps:
+        found.update(_all(node, "filter"))  # LEAST(ABS(x - 5), 1) is a filter in all but name
     if node.side is not None:
         found.add((node.side, node.text, use))
+    inner = alone and not is_weighing(node) and (gaps or not is_piecewise(node))
     for value in _values(node):
-        _walk(value, use, found)
+        _walk(value, use, found, alone=inner)

@@ -101,6 +101,40 @@ class Feature:
         return self.per_key(rows_per_key) >= WIDE
 
 
+@dataclass(frozen=True)
+class Level:
+    """An expression of one side whose value may pick rows as a filter does; looked at by the ledger alone.
+
+    Attributes:
+        sql: DuckDB expression over the side's own columns, of any type.
+        selection: which of the selections says which rows count.
+        group: levels of one group are of one part of the query, as a value and the question whether it was cut off.
+    """
+
+    sql: str
+    selection: int
+    group: int
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class LevelValues:
+    """The values that a level takes, hashed, over the distinct keys in canonical order.
+
+    Attributes:
+        low: uint64 array of shape (n,), the least hash of the key's selected rows; 0 for a key without any.
+        high: likewise the greatest. NULL is a value like others.
+        selected: bool array of shape (n,): which keys have a selected row.
+    """
+
+    low: npt.NDArray[np.uint64]
+    high: npt.NDArray[np.uint64]
+    selected: npt.NDArray[np.bool_]
+
+    def __repr__(self) -> str:
+        """The size only: the arrays are private."""
+        return f"LevelValues(keys={len(self.low)})"
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class LocalFeatures:
     """One side's features over its whole distinct key set, whatever the filter selects.
@@ -110,11 +144,13 @@ class LocalFeatures:
         columns: one array a feature: int64 of shape (n,), or uint64 of shape (n, 2) if `Feature.wide`:
             little-endian limbs of the two's complement 128-bit integer. Unit: the feature's step.
         selected: one bool array of shape (n,) a selection: whether any row of the key passes it.
+        levels: one entry a level.
     """
 
     keys: pa.Table
     columns: tuple[npt.NDArray[np.int64] | npt.NDArray[np.uint64], ...]
     selected: tuple[npt.NDArray[np.bool_], ...] = field(default=())
+    levels: tuple[LevelValues, ...] = field(default=())
 
     def __repr__(self) -> str:
         """Sizes only: the arrays are private."""

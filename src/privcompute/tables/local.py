@@ -20,7 +20,7 @@ from privcompute.errors import UsageError
 from privcompute.tables.checks import MASK_BITS, column_checks, encode, mask_columns
 from privcompute.tables.engine import Limits, identifier, named_errors
 from privcompute.tables.expressions import columns_of, expression_type, wrapped
-from privcompute.tables.features import LIMIT, Feature, LocalFeatures
+from privcompute.tables.features import LIMIT, Feature, Level, LevelValues, LocalFeatures
 from privcompute.tables.keys import key_types
 from privcompute.tables.memory import give_back
 from privcompute.tables.schema import Column
@@ -40,6 +40,7 @@ def local_features(
     keys: Sequence[str],
     features: Sequence[Feature],
     selections: Sequence[str] = (),
+    levels: Sequence[Level] = (),
     *,
     columns: Sequence[Column],
     rows_per_key: int,
@@ -52,13 +53,14 @@ def local_features(
         keys: its key columns, in order.
         features: what to sum.
         selections: DuckDB boolean expressions; for each, which keys have a row that passes it.
+        levels: expressions whose values the ledger looks at, each under one of the selections.
         columns: the published columns; those that features or selections use are checked against their range,
             their digits and their promise of no NULL, over the whole table.
         rows_per_key: the public cap on rows per key, checked over the whole table.
         limits: what DuckDB may use.
 
     Returns:
-        Keys, one array a feature, one a selection, all over the same keys in the same order.
+        Keys, one array a feature, one a selection, the values of each level, all over the same keys in the same order.
 
     Raises:
         UsageError: `range_exceeded`, `not_decimal`, `null_found`, `rows_per_key_exceeded`, `too_wide`,
@@ -73,9 +75,10 @@ def local_features(
         )
     types = key_types(source, keys)
     expressions = [text for feature in features for text in (feature.sql, feature.where)] + list(selections)
+    expressions += [level.sql for level in levels]
     used = {column.name for column in source.columns(sorted(set().union(*map(columns_of, expressions))))}
     published = [column for column in columns if column.name in used]
-    query = _Pass(source.schema(), keys, types, features, selections, published, rows_per_key)
+    query = _Pass(source.schema(), keys, types, features, selections, levels, published, rows_per_key)
     wanted = sorted(used | {column.name for column in source.columns(keys)})
     give_back()  # what the last run left
     try:
@@ -108,6 +111,7 @@ class _Pass:
         types: Sequence[str],
         features: Sequence[Feature],
         selections: Sequence[str],
+        levels: Sequence[Level],
         published: Sequence[Column],
         rows_per_key: int,
     ) -> None:
@@ -115,6 +119,8 @@ class _Pass:
         self._types = types
         self._features = features
         self._selections = selections
+        self._levels = levels
+        self._levels_of = {sql: f"l{place}" for place, sql in enumerate(dict.fromkeys(one.sql for one in levels))}
         self._rows_per_key = rows_per_key
         self._checks = column_checks(published)
         # The same value under several filters is encoded, and checked, once.
@@ -164,14 +170,17 @@ class _Pass:
             f"CAST(coalesce({wrapped(where)}, false) AS TINYINT) AS {name}" for where, name in self._where_of.items()
         ]
         masks = [f"{sql} AS m{place}" for place, sql in enumerate(self._masks)]
-        rows = f"SELECT {', '.join([*keys, *values, *wheres, *masks])} FROM {table}"
+        hashes = [f"hash({wrapped(sql)}) AS {name}" for sql, name in self._levels_of.items()]
+        rows = f"SELECT {', '.join([*keys, *values, *wheres, *masks, *hashes])} FROM {table}"
         sums = [self._sum(feature, place) for place, feature in enumerate(self._features)]
         chosen = [f"max({self._where_of[where]}) = 1 AS s{place}" for place, where in enumerate(self._selections)]
+        reached = [text for place, level in enumerate(self._levels) for text in self._reached(level, place)]
         flags = [f"bit_or(m{place}) AS m{place}" for place in range(len(self._masks))]
         whole = " AND ".join(f"{name} IS NOT NULL" for name in names)
         listed = ", ".join(names)
-        inner = ", ".join([listed, "count(*) AS n", f"{whole} AS whole", *sums, *chosen, *flags])
+        inner = ", ".join([listed, "count(*) AS n", f"{whole} AS whole", *sums, *chosen, *reached, *flags])
         outer = ", ".join([listed, "n", "whole", *self._outputs(), *(f"s{p}" for p in range(len(chosen)))])
+        outer += "".join(f", a{place}, z{place}" for place in range(len(self._levels)))
         outer += "".join(f", m{place}" for place in range(len(flags)))
         return f"SELECT {outer} FROM (SELECT {inner} FROM ({rows}) GROUP BY {listed}) ORDER BY {listed}"
 
@@ -180,6 +189,12 @@ class _Pass:
         if feature.contributors:
             return f"CAST(max(CASE WHEN {value} <> 0 THEN {where} ELSE 0 END) AS BIGINT) AS f{place}"
         return f"sum({value} * {where}) AS f{place}"
+
+    def _reached(self, level: Level, place: int) -> list[str]:
+        """The least and the greatest hash among a key's selected rows: equal where they have one value."""
+        value, where = self._levels_of[level.sql], self._where_of[self._selections[level.selection]]
+        picked = f"CASE WHEN {where} = 1 THEN {value} END"
+        return [f"coalesce({ends}({picked}), 0) AS {name}{place}" for ends, name in (("min", "a"), ("max", "z"))]
 
     def _outputs(self) -> list[str]:
         outputs = []
@@ -214,4 +229,12 @@ class _Pass:
                 columns.append(low.astype(np.int64, copy=False))
         keys = table.select([f"k{place}" for place in range(len(self._keys))]).rename_columns(list(self._keys))
         chosen = tuple(table.column(f"s{place}").to_numpy().astype(np.bool_) for place in range(len(self._selections)))
-        return LocalFeatures(keys, tuple(columns), chosen)
+        levels = tuple(
+            LevelValues(
+                table.column(f"a{place}").to_numpy().astype(np.uint64, copy=False),
+                table.column(f"z{place}").to_numpy().astype(np.uint64, copy=False),
+                chosen[level.selection],
+            )
+            for place, level in enumerate(self._levels)
+        )
+        return LocalFeatures(keys, tuple(columns), chosen, levels)
