@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from privcompute.errors import ConsentNeeded, PrivcomputeError, TransportError, UsageError
+from privcompute.errors import PrivcomputeError, TransportError
 from privcompute.node import negotiation
+from privcompute.node.jobs.consent import CONSENT_SECONDS, check_shared, manual_consent
 from privcompute.node.jobs.job import Job, Outcome, check_fingerprint, offered
 from privcompute.node.negotiation import Party
 from privcompute.session import Channel
@@ -16,9 +17,6 @@ from privcompute.session import Channel
 if TYPE_CHECKING:
     from privcompute.node.context import NodeContext
     from privcompute.query import Plan
-
-CONSENT_SECONDS = 900.0
-"""How long the answering side waits for the person who asks to read the plan."""
 
 
 async def answer(node: NodeContext, peer: str, session_id: bytes, channel: Channel) -> None:
@@ -32,11 +30,12 @@ async def answer(node: NodeContext, peer: str, session_id: bytes, channel: Chann
     except PrivcomputeError as error:
         await channel.abort(error)
         raise
-    job = Job(node, proposal, {peer: channel}, session_id, node.observer)
+    links = job = Job(node, proposal, {peer: channel}, session_id, node.observer)
+    work = _answer(job, peer)
     try:
-        outcome = await _answer(job, peer)
+        outcome = await work
     except BaseException as error:
-        await job.abort(error)
+        await links.abort(error)
         raise
     if outcome is None:
         return
@@ -67,7 +66,7 @@ async def _answer(job: Job, peer: str) -> Outcome | None:
     if side is not None:
         dataset = node.store.datasets.get(plan.sides[side].dataset)
         if dataset.entry.consent == "manual":
-            await _manual_consent(node, peer, plan, digest)
+            await manual_consent(node, peer, plan, digest)
     prepared = await job.prepared(plan)
     async with _links_among_others(job, peer, parties) as connect:
         await negotiation.say(channel, "ready", {"plan_digest": digest})
@@ -95,33 +94,7 @@ def _check_roles(node: NodeContext, plan: Plan, parties: Sequence[Party]) -> Non
     side = plan.side_of(node.name)
     if side is None:
         return
-    dataset = node.store.datasets.get(plan.sides[side].dataset)
-    for party in expected - {node.name}:
-        if not dataset.open_to(party):
-            raise UsageError(
-                f"the owner of {dataset.name} does not share it with {party}",
-                code="not_shared",
-                party=node.name,
-                remedy=f"{node.name} may run `privcompute dataset edit {dataset.name} --with {party}`",
-            )
-
-
-async def _manual_consent(node: NodeContext, peer: str, plan: Plan, digest: str) -> None:
-    from privcompute.node import payload  # deferred: payload needs Outcome
-
-    if node.store.requests.approved(peer, digest):
-        return
-    body = payload.plan_to_json(plan, node)
-    request = await asyncio.to_thread(node.store.requests.submit, peer, digest, plan.sql, body)
-    refused = request.state == "refused"
-    raise ConsentNeeded(
-        f"the owner of {node.name} {'refused this query' if refused else 'has not approved this query yet'}",
-        code="refused" if refused else "awaiting_consent",
-        party=node.name,
-        remedy="ask the owner"
-        if refused
-        else f"{node.name} runs `privcompute approve {request.id}`; then ask the same query again",
-    )
+    check_shared(node, plan.sides[side].dataset, expected - {node.name})
 
 
 @asynccontextmanager

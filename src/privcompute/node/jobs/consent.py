@@ -1,0 +1,59 @@
+"""What an owner has to say before his rows take part in a peer's question: to whom they may be shown, and consent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from privcompute.errors import ConsentNeeded, UsageError
+
+if TYPE_CHECKING:
+    from privcompute.node.context import NodeContext
+    from privcompute.query import Plan
+    from privcompute.query.union import UnionPlan
+    from privcompute.tables import DatasetEntry
+
+CONSENT_SECONDS: Final = 900.0
+"""How long the answering side waits for the person who asks to read the plan."""
+
+
+def check_shared(node: NodeContext, name: str, parties: Iterable[str]) -> DatasetEntry:
+    """The entry of a dataset of this node.
+
+    Raises:
+        UsageError: ``not_shared``: one of the other parties may not see it.
+    """
+    dataset = node.store.datasets.get(name)
+    for party in sorted(parties):
+        if not dataset.open_to(party):
+            raise UsageError(
+                f"the owner of {dataset.name} does not share it with {party}",
+                code="not_shared",
+                party=node.name,
+                remedy=f"{node.name} may run `privcompute dataset edit {dataset.name} --with {party}`",
+            )
+    return dataset.entry
+
+
+async def manual_consent(node: NodeContext, peer: str, plan: Plan | UnionPlan, digest: str) -> None:
+    """Returns if an unused approval of this plan is here, else leaves a request.
+
+    Raises:
+        ConsentNeeded: ``awaiting_consent`` or ``refused``.
+    """
+    from privcompute.node import payload  # deferred: payload needs Outcome
+
+    if node.store.requests.approved(peer, digest):
+        return
+    body = payload.plan_to_json(plan, node)
+    request = await asyncio.to_thread(node.store.requests.submit, peer, digest, plan.sql, body)
+    refused = request.state == "refused"
+    raise ConsentNeeded(
+        f"the owner of {node.name} {'refused this query' if refused else 'has not approved this query yet'}",
+        code="refused" if refused else "awaiting_consent",
+        party=node.name,
+        remedy="ask the owner"
+        if refused
+        else f"{node.name} runs `privcompute approve {request.id}`; then ask the same query again",
+    )
