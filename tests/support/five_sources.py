@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -46,26 +47,33 @@ def rows() -> list[tuple[Any, ...]]:
     return result
 
 
-def duck() -> duckdb.DuckDBPyConnection:
-    """DuckDB with the rows as table `same`: what every source must agree with."""
+def keyed_rows() -> list[tuple[Any, ...]]:
+    """The rows whose key is not NULL: what a union admits."""
+    return [row for row in rows() if row[0] is not None]
+
+
+def duck(of: Sequence[tuple[Any, ...]] | None = None) -> duckdb.DuckDBPyConnection:
+    """DuckDB with the rows (or others) as table `same`: what every source must agree with."""
     connection = duckdb.connect()
     connection.execute(f"CREATE TABLE same ({', '.join(f'{name} {_TYPES[name]}' for name in COLUMNS)})")
-    connection.executemany(f"INSERT INTO same VALUES ({', '.join('?' * len(COLUMNS))})", rows())
+    connection.executemany(f"INSERT INTO same VALUES ({', '.join('?' * len(COLUMNS))})", of or rows())
     return connection
 
 
-def write(kind: str, directory: Path) -> str:
-    """Write the rows as a file of this kind and return its source text."""
+def write(kind: str, directory: Path, of: Sequence[tuple[Any, ...]] | None = None) -> str:
+    """Write the rows (or others) as a file of this kind and return its source text."""
     path = directory / f"same.{kind}"
     if kind == "sqlite":
         lite = sqlite3.connect(path)
         lite.execute(f"CREATE TABLE same ({', '.join(f'{name} {_TYPES[name]}' for name in COLUMNS)})")
         places = ", ".join("?" * len(COLUMNS))
-        lite.executemany(f"INSERT INTO same VALUES ({places})", [[_lite(value) for value in row] for row in rows()])
+        lite.executemany(
+            f"INSERT INTO same VALUES ({places})", [[_lite(value) for value in row] for row in of or rows()]
+        )
         lite.commit()
         lite.close()
         return f"{path}?table=same"
-    with duck() as connection:
+    with duck(of) as connection:
         if kind == "duckdb":
             connection.execute(f"ATTACH '{path}' AS there")
             connection.execute("CREATE TABLE there.same AS FROM same")
@@ -81,15 +89,15 @@ def _lite(value: object) -> object:
     return str(value) if isinstance(value, dt.date) else value
 
 
-def fill_postgres(running: postgres.Server) -> None:
+def fill_postgres(running: postgres.Server, table: str = "same", of: Sequence[tuple[Any, ...]] | None = None) -> None:
     """Create the same table in PostgreSQL."""
     from adbc_driver_postgresql import dbapi
 
     words = {"DOUBLE": "double precision", "VARCHAR": "text"}
-    with dbapi.connect(running.admin, autocommit=True) as connection, connection.cursor() as cursor, duck() as oracle:
+    with dbapi.connect(running.admin, autocommit=True) as connection, connection.cursor() as cursor, duck(of) as oracle:
         declared = ", ".join(f"{name} {words.get(_TYPES[name], _TYPES[name])}" for name in COLUMNS)
-        cursor.execute(f"CREATE TABLE same ({declared})")
+        cursor.execute(f"CREATE TABLE {table} ({declared})")
         literals = ", ".join(f"CAST({name} AS VARCHAR)" for name in COLUMNS)
         for row in oracle.execute(f"SELECT {literals} FROM same").fetchall():
             values = ", ".join("NULL" if v is None else "'" + v.replace("'", "''") + "'" for v in row)
-            cursor.execute(f"INSERT INTO same VALUES ({values})")
+            cursor.execute(f"INSERT INTO {table} VALUES ({values})")

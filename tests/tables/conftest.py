@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from support import postgres
-from support.five_sources import KINDS, fill_postgres, write
+from support.five_sources import KINDS, fill_postgres, keyed_rows, write
 
 from privcompute.tables import Source, open_source
 
@@ -35,3 +35,16 @@ def same(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         fill_postgres(running)
         return open_source(running.url("public.same"), credentials=running.password_file, keys=["id"])
     return open_source(write(kind, directory), keys=["id"])
+
+
+@pytest.fixture(
+    scope="session", params=[pytest.param(k, marks=pytest.mark.postgres) if k == "postgresql" else k for k in KINDS]
+)
+def keyed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Source:
+    """The rows that have a key, in a source of each kind."""
+    kind: str = request.param
+    if kind == "postgresql":
+        running: postgres.Server = request.getfixturevalue("server")
+        fill_postgres(running, "keyed", keyed_rows())
+        return open_source(running.url("public.keyed"), credentials=running.password_file, keys=["id"])
+    return open_source(write(kind, tmp_path_factory.mktemp(kind), keyed_rows()), keys=["id"])

@@ -52,7 +52,7 @@ def pairs_of(
     """Group rows by key and cell.
 
     Args:
-        connection: any; nothing else is in it.
+        connection: any that has no table called `kept`.
         kept: batches of columns `keys`, without NULL, `cell`, and f0, f1, … that hold the flags.
         keys: names of the key columns.
         flags: the number of flags.

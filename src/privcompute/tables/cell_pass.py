@@ -22,7 +22,7 @@ from privcompute.tables.cell_groups import Group
 from privcompute.tables.cell_pairs import pairs_of
 from privcompute.tables.cells import MAX_CELLS, Grouping, LocalCells, Partition, cell_count
 from privcompute.tables.checks import MASK_BITS, Check, limbs
-from privcompute.tables.engine import Limits, connect, identifier, named_errors, streamed
+from privcompute.tables.engine import Limits, identifier, named_errors, streamed
 from privcompute.tables.features import WIDE, Feature
 from privcompute.tables.keys import key_types
 from privcompute.tables.memory import give_back
@@ -78,9 +78,8 @@ def local_cells(
             for batch in streamed(scan.connection.sql(work.query(scan.table)).to_arrow_reader(MOST_ROWS), _WHAT):
                 for start in range(0, batch.num_rows, MOST_ROWS):
                     work.take(batch.slice(start, MOST_ROWS))
-        work.judge()
-        with connect(limits=limits) as connection, named_errors("counting keys"):
-            return work.result(connection, rows_per_key)
+            work.judge()
+            return work.result(scan.connection, rows_per_key)
     finally:
         give_back()
 
