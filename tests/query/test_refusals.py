@@ -93,11 +93,13 @@ def test_everything_else_is_refused_with_the_text_marked(here: World, text: str,
     assert error.remedy
 
 
-def test_a_union_is_not_yet_built(here: World) -> None:
+def test_a_union_of_selects_names_the_form_that_there_is(here: World) -> None:
     one = "SELECT n FROM {}"
     both = " UNION ALL ".join(one.format(t) for t in ("hospital.patients", "insurer.members"))
     for sql in (both, f"SELECT SUM(n) FROM ({both}) u"):
-        assert refused(here, sql).code == "not_yet"
+        error = refused(here, sql)
+        assert error.code == "unsupported_sql"
+        assert "write FROM UNION(name)" in error.remedy
 
 
 @pytest.mark.parametrize(

@@ -50,14 +50,14 @@ E = TypeVar("E", bound=exp.Expression)
 
 
 class Builder:
-    """Builds nodes over the columns of two tables.
+    """Builds nodes over the columns of two tables, or of one.
 
     Args:
         source: The SQL text.
-        tables: The two tables.
+        tables: The tables.
     """
 
-    def __init__(self, source: Source, tables: tuple[Table, Table]) -> None:
+    def __init__(self, source: Source, tables: tuple[Table, ...]) -> None:
         self.source = source
         self.refuse = source.refuse
         self.tables = tables
@@ -98,7 +98,7 @@ class Builder:
         if node.range is None:
             names = sorted({c.text for c in node.columns() if c.kind in NUMBERS and c.range is None})
             side = next((c.side for c in node.columns() if c.side is not None), 0)
-            entry = self.tables[side].entry
+            entry = self.publisher(side, names)
             # A range is public, so an owner publishes none for a column that nobody may compute with.
             barred = [n for n in names if not entry.allow.get(n, frozenset()) & {"aggregate", "product"}]
             if barred:
@@ -106,6 +106,10 @@ class Builder:
             remedy = "; ".join(f"privcompute dataset edit {entry.name} --range {n}=LO:HI" for n in names)
             raise self.refuse.error("no_range", "there is no public range", node.span, f"{entry.party}: {remedy}")
         return node
+
+    def publisher(self, side: int, names: list[str]) -> DatasetEntry:
+        """Who has to publish the ranges that these columns lack."""
+        return self.tables[side].entry
 
     def _barred(self, entry: DatasetEntry, names: list[str], span: Span) -> NoReturn:
         """Refuses columns that are used as numbers though their owner's rules do not let anybody compute with them."""
@@ -136,10 +140,10 @@ class Builder:
             return self.node(tree.this)
         if isinstance(tree, exp.Column):
             self.source.only(tree, "this", "table", "db", "catalog")
-            side, name = resolve(self.source, tree, self.tables)
+            side, name = self.resolve(tree)
             found = self.tables[side].entry.column(name)
             if found is not None:
-                self._no_key(side, name, span)
+                self.no_key(side, name, span)
                 return expr.column(side, found, span)
         if isinstance(tree, exp.Literal):
             return self._literal(tree, span)
@@ -155,7 +159,16 @@ class Builder:
                 return build(tree, span)
         return functions.call(self, tree, span)
 
-    def _no_key(self, side: int, name: str, span: Span) -> None:
+    def resolve(self, tree: exp.Column) -> tuple[int, str]:
+        """Side and name of a column reference."""
+        return resolve(self.source, tree, self.tables)
+
+    def no_key(self, side: int, name: str, span: Span) -> None:
+        """Refuse a key where a value is expected.
+
+        Raises:
+            PrivacyError: `key_use`.
+        """
         entry = self.tables[side].entry
         if name in entry.keys:
             remedy = "of keys only COUNT(DISTINCT key) exists; count rows with COUNT(*)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from fractions import Fraction
@@ -56,8 +56,8 @@ def finish(plan: Plan, opened: Mapping[str, int] | None) -> Finished:
     bounds: dict[str, Fraction] = {}
     for output in plan.outputs:
         try:
-            result = _Finisher(plan, values).value(output.expression)
-            shown, bound = _shown(result, output.expression.type)
+            result = Finisher(plan.max_rows, values).value(output.expression)
+            shown, bound = shown_as(result, output.expression.type)
         except (ZeroDivisionError, OverflowError):
             raise UsageError(
                 f"column {output.name!r} is ill-conditioned: a divisor or a size is within its own error of the limit",
@@ -85,7 +85,12 @@ def _checked(plan: Plan, opened: Mapping[str, int], index: int) -> int:
     return value
 
 
-def _shown(result: Estimate | None, sql_type: str) -> tuple[Value, Fraction]:
+def shown_as(result: Estimate | None, sql_type: str) -> tuple[Value, Fraction]:
+    """The number as SQL's type prints it, and the bound that holds for it.
+
+    Raises:
+        OverflowError: If the number is beyond the doubles.
+    """
     if result is None:
         return None, Fraction(0)
     if sql_type == "DOUBLE":
@@ -98,10 +103,17 @@ def _shown(result: Estimate | None, sql_type: str) -> tuple[Value, Fraction]:
     return wide.scaleb(Decimal(int(scaled)), -digits), result.error
 
 
-class _Finisher:
-    def __init__(self, plan: Plan, values: list[int]) -> None:
-        self.plan = plan
-        self.opened = values
+class Finisher:
+    """Computes output expressions of one cell.
+
+    Args:
+        max_rows: Public bound of the number of rows.
+        opened: The opened integers, in the order of the plan's openings.
+    """
+
+    def __init__(self, max_rows: int, opened: Sequence[int]) -> None:
+        self.max_rows = max_rows
+        self.opened = opened
 
     def value(self, outer: Outer) -> Estimate | None:
         """The number of an output expression; None is NULL."""
@@ -113,7 +125,10 @@ class _Finisher:
             return self._sum(outer, self._rows(outer), outer.type == "DOUBLE")
         if outer.op == "avg" and outer.second is not None:
             return self._average(outer, outer.row_factor * self.opened[outer.second])
-        args = [self.value(a) for a in outer.args]
+        return self.combined(outer, [self.value(a) for a in outer.args])
+
+    def combined(self, outer: Outer, args: list[Estimate | None]) -> Estimate | None:
+        """An operation over its operands; None is NULL."""
         if outer.op == "coalesce":
             found = next((a for a in args if a is not None), None)
             return found if found is None or outer.type != "DOUBLE" else found.as_double()
@@ -126,7 +141,7 @@ class _Finisher:
     def _rows(self, outer: Outer) -> Fraction:
         """A bound of the rows that entered a sum, from opened counts where they tell."""
         known = sum(self.opened[i] * cap for i, cap in outer.rows)
-        return Fraction(min(known, self.plan.max_rows) if outer.rows else self.plan.max_rows)
+        return Fraction(min(known, self.max_rows) if outer.rows else self.max_rows)
 
     def _sum(self, outer: Outer, rows: Fraction, double: bool) -> Estimate:
         value = Fraction(0) if outer.opening is None else outer.factor * self.opened[outer.opening]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from privcompute.query.refuse import Span
-from privcompute.query.source import FORM, Source
+from privcompute.query.source import FORM, UNION_FORM, Source
 from privcompute.tables.catalogue import DatasetEntry
 
 MAX_ITEMS = 200
@@ -87,7 +87,8 @@ def read(sql: str, entries: Mapping[str, DatasetEntry]) -> tuple[Source, Stateme
     refuse = source.refuse
     union = tree.find(exp.SetOperation)
     if isinstance(union, exp.SetOperation):
-        refuse.not_yet("a union of several parties' datasets", source.span(union), f"ask over a join: {FORM}")
+        what = "a union of SELECTs is not supported"
+        refuse.unsupported(what, source.span(union), f"write FROM UNION(name): {UNION_FORM}")
     if not isinstance(tree, exp.Select):
         refuse.unsupported("only SELECT is supported", source.span(tree), f"write {FORM}")
     for name, (what, remedy) in _LATER.items():
@@ -100,7 +101,7 @@ def read(sql: str, entries: Mapping[str, DatasetEntry]) -> tuple[Source, Stateme
     where = part(tree, "where")
     conditions = tuple(conjuncts(where.this)) if isinstance(where, exp.Where) else ()
     return source, Statement(
-        tree.sql(dialect="postgres", comments=False), tables, keys, conditions, _items(source, tree)
+        tree.sql(dialect="postgres", comments=False), tables, keys, conditions, read_items(source, tree)
     )
 
 
@@ -119,6 +120,9 @@ def _tables(
     source: Source, tree: exp.Select, entries: Mapping[str, DatasetEntry]
 ) -> tuple[tuple[Table, Table], exp.Join]:
     start, joins = part(tree, "from"), tree.args.get("joins") or []
+    if source.unions:
+        call = next(node for node in tree.find_all(exp.Anonymous) if source.is_union(node))
+        source.refuse.unsupported("a union is not joined", source.span(call), f"write {UNION_FORM}")
     if not isinstance(start, exp.From):
         source.refuse.unsupported("FROM is missing", source.span(tree), f"write {FORM}")
     if len(joins) != 1:
@@ -170,7 +174,7 @@ def _table(source: Source, node: object, entries: Mapping[str, DatasetEntry]) ->
     return Table(entry, frozenset({entry.name.casefold(), f"{entry.party}.{entry.name}".casefold()}))
 
 
-def resolve(source: Source, node: exp.Column, tables: tuple[Table, Table]) -> tuple[int, str]:
+def resolve(source: Source, node: exp.Column, tables: tuple[Table, ...]) -> tuple[int, str]:
     """Side and column name (as the catalogue spells it) of a column reference.
 
     Raises:
@@ -233,7 +237,8 @@ def _equality(source: Source, node: exp.Expression, tables: tuple[Table, Table])
     return source.refuse.unsupported("a join condition is an equality of two keys", source.span(node), remedy)
 
 
-def _items(source: Source, tree: exp.Select) -> tuple[Item, ...]:
+def read_items(source: Source, tree: exp.Select) -> tuple[Item, ...]:
+    """The outputs, each with a name of its own."""
     items: list[Item] = []
     taken: set[str] = set()
     if len(tree.expressions) > MAX_ITEMS:

@@ -14,6 +14,7 @@ from privcompute.query.refuse import Refuser, Span
 
 MAX_SQL = 20_000
 FORM = "SELECT … FROM party.dataset a JOIN party.dataset b ON a.key = b.key [WHERE …]"
+UNION_FORM = "SELECT … FROM UNION(dataset) [WHERE …] [GROUP BY …] [HAVING …] [ORDER BY …] [LIMIT n]"
 
 _OPENING = (TokenType.L_PAREN, TokenType.L_BRACKET)
 _CLOSING = (TokenType.R_PAREN, TokenType.R_BRACKET)
@@ -21,6 +22,10 @@ _CLOSING = (TokenType.R_PAREN, TokenType.R_BRACKET)
 
 class Source:
     """One SQL text: its tokens, its syntax tree and the place of each node.
+
+    Attributes:
+        unions: Where FROM UNION(…) or JOIN UNION(…) stands: the places of the word UNION.
+        form: The supported form that is nearest, for remedies.
 
     Raises:
         UsageError: `unsupported_sql` if it does not parse, or is not one statement.
@@ -31,19 +36,30 @@ class Source:
         self.sql = sql
         if len(sql) > MAX_SQL:
             raise UsageError(f"the query is longer than {MAX_SQL} characters", code="unsupported_sql", stage="plan")
+        self.form = FORM
+        self.unions: frozenset[int] = frozenset()
         try:
             self.tokens: list[Token] = sqlglot.tokenize(sql, read="postgres")
-            trees = [tree for tree in sqlglot.parse(sql, read="postgres") if tree is not None]
+            self.unions = _unions(self.tokens)
+            self.form = UNION_FORM if self.unions else FORM
+            trees = [tree for tree in sqlglot.parse(_readable(sql, self.unions), read="postgres") if tree is not None]
         except SqlglotError as error:
             self._syntax(error)
         except RecursionError:
             raise UsageError("the query is nested too deeply", code="unsupported_sql", stage="plan") from None
         if len(trees) != 1:
             span = Span(0, 1) if not trees else self._second_statement()
-            self.refuse.unsupported("exactly one statement is expected", span, f"write {FORM}")
+            self.refuse.unsupported("exactly one statement is expected", span, f"write {self.form}")
         self._starts = [int(t.start) for t in self.tokens]
         self._extents: dict[int, tuple[int, int] | None] = {}
         self.tree: exp.Expression = trees[0]  # type: ignore[assignment]  # sqlglot's stubs widen the result
+        for call in self.tree.find_all(exp.Anonymous):
+            if self.is_union(call):
+                call.set("this", "UNION")  # so that the canonical text says it again
+
+    def is_union(self, node: object) -> bool:
+        """Whether a node is the UNION(…) of a FROM clause."""
+        return isinstance(node, exp.Anonymous) and node.meta.get("start") in self.unions
 
     def _syntax(self, error: SqlglotError) -> None:
         found = getattr(error, "errors", None) or [{}]
@@ -54,7 +70,7 @@ class Source:
             # sqlglot's column is that of the token's last character, counted from 1.
             start = sum(len(text) + 1 for text in lines[: line - 1]) + max(0, col - len(word))
         self.refuse.unsupported(
-            "this is not SQL that can be read here", Span(start, start + len(word)), f"write {FORM}"
+            "this is not SQL that can be read here", Span(start, start + len(word)), f"write {self.form}"
         )
 
     def _second_statement(self) -> Span:
@@ -145,4 +161,21 @@ class Source:
             place = next(
                 (n for n in (found if isinstance(found, list) else [found]) if isinstance(n, exp.Expression)), node
             )
-            self.refuse.unsupported(f"{what} is not supported here", self.span(place), f"write {FORM}")
+            self.refuse.unsupported(f"{what} is not supported here", self.span(place), f"write {self.form}")
+
+
+def _unions(tokens: list[Token]) -> frozenset[int]:
+    """Where UNION stands between FROM or JOIN and a bracket: there no set operation can stand."""
+    kinds = [t.token_type for t in tokens]
+    after = (TokenType.FROM, TokenType.JOIN)
+    runs = zip(kinds, kinds[1:], kinds[2:], tokens[1:], strict=False)
+    return frozenset(
+        int(t.start) for a, b, c, t in runs if a in after and b == TokenType.UNION and c == TokenType.L_PAREN
+    )
+
+
+def _readable(sql: str, unions: frozenset[int]) -> str:
+    """The text with a plain name of the same length for each of these words, which are keywords to the parser."""
+    for start in unions:
+        sql = sql[:start] + "unio_" + sql[start + 5 :]
+    return sql
