@@ -17,12 +17,13 @@ import numpy as np
 import pyarrow as pa
 
 from privcompute.errors import UsageError
-from privcompute.tables.checks import MASK_BITS, column_checks, encode, mask_columns
-from privcompute.tables.engine import Limits, identifier, named_errors
-from privcompute.tables.expressions import columns_of, expression_type, wrapped
+from privcompute.tables.checks import limbs
+from privcompute.tables.engine import Limits, identifier, named_errors, streamed
+from privcompute.tables.expressions import wrapped
 from privcompute.tables.features import LIMIT, Feature, Level, LevelValues, LocalFeatures
 from privcompute.tables.keys import key_types
 from privcompute.tables.memory import give_back
+from privcompute.tables.rows import Rows, check_rows_per_key
 from privcompute.tables.schema import Column
 from privcompute.tables.source import BATCH_ROWS
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from privcompute.tables.source import Source
 
-_LOW = "18446744073709551615"
+_WHAT = "a feature or filter"
 
 
 def local_features(
@@ -74,15 +75,12 @@ def local_features(
             remedy="narrow the public ranges or the cap on rows per key",
         )
     types = key_types(source, keys)
-    expressions = [text for feature in features for text in (feature.sql, feature.where)] + list(selections)
-    expressions += [level.sql for level in levels]
-    used = {column.name for column in source.columns(sorted(set().union(*map(columns_of, expressions))))}
-    published = [column for column in columns if column.name in used]
-    query = _Pass(source.schema(), keys, types, features, selections, levels, published, rows_per_key)
-    wanted = sorted(used | {column.name for column in source.columns(keys)})
+    rows = Rows(source, features, selections, [level.sql for level in levels], columns)
+    query = _Pass(rows, keys, types, features, selections, levels, rows_per_key)
+    wanted = sorted(rows.used | {column.name for column in source.columns(keys)})
     give_back()  # what the last run left
     try:
-        with source.scan(wanted, limits=limits) as scan, named_errors("a feature or filter"):
+        with source.scan(wanted, limits=limits) as scan, named_errors(_WHAT):
             return query.run(scan.connection, scan.table)
     finally:
         give_back()
@@ -106,15 +104,15 @@ class _Pass:
 
     def __init__(
         self,
-        schema: Sequence[Column],
+        rows: Rows,
         keys: Sequence[str],
         types: Sequence[str],
         features: Sequence[Feature],
         selections: Sequence[str],
         levels: Sequence[Level],
-        published: Sequence[Column],
         rows_per_key: int,
     ) -> None:
+        self._rows = rows
         self._keys = keys
         self._types = types
         self._features = features
@@ -122,23 +120,6 @@ class _Pass:
         self._levels = levels
         self._levels_of = {sql: f"l{place}" for place, sql in enumerate(dict.fromkeys(one.sql for one in levels))}
         self._rows_per_key = rows_per_key
-        self._checks = column_checks(published)
-        # The same value under several filters is encoded, and checked, once.
-        self._values: dict[str, str] = {}
-        self._value_of = []
-        for feature in features:
-            encoded = encode(feature, expression_type(schema, feature.sql))
-            if encoded.value not in self._values:
-                self._values[encoded.value] = f"v{len(self._values)}"
-                self._checks += encoded.checks
-            self._value_of.append(self._values[encoded.value])
-        wheres = dict.fromkeys([feature.where for feature in features] + list(selections))
-        for where in wheres:
-            kind = expression_type(schema, where).type
-            if kind not in ("BOOLEAN", '"NULL"', "NULL"):
-                raise UsageError("a filter is not a boolean expression", code="bad_expression")
-        self._where_of = {where: f"w{place}" for place, where in enumerate(wheres)}
-        self._masks = mask_columns(self._checks)
 
     def run(self, connection: duckdb.DuckDBPyConnection, table: str) -> LocalFeatures:
         """Run the query over a view and read its result, checks first."""
@@ -146,15 +127,14 @@ class _Pass:
         found = []
         flags = 0
         most = 0
-        for batch in reader:
-            for place in range(len(self._masks)):
-                mask = batch.column(f"m{place}").to_numpy(zero_copy_only=False)
-                flags |= int(np.bitwise_or.reduce(mask, initial=0)) << (place * MASK_BITS)
+        for batch in streamed(reader, _WHAT):
+            flags |= self._rows.broken(batch)
             whole = batch.filter(batch.column("whole"))
             if whole.num_rows:
                 most = max(most, int(whole.column("n").to_numpy(zero_copy_only=False).max()))
                 found.append(whole)
-        self._judge(flags, most)
+        self._rows.judge(flags)
+        check_rows_per_key(most, self._rows_per_key)
         return self._result(pa.Table.from_batches(found, reader.schema))
 
     def _query(self, table: str) -> str:
@@ -163,36 +143,32 @@ class _Pass:
             f"CAST({identifier(key)} AS {kind}) AS {name}"
             for key, kind, name in zip(self._keys, self._types, names, strict=True)
         ]
-        values = [f"{sql} AS {name}" for sql, name in self._values.items()]
-        # A filter is a factor 0 or 1, computed on every row like the value: whether a row's arithmetic fails
-        # does not depend on the filter.
-        wheres = [
-            f"CAST(coalesce({wrapped(where)}, false) AS TINYINT) AS {name}" for where, name in self._where_of.items()
-        ]
-        masks = [f"{sql} AS m{place}" for place, sql in enumerate(self._masks)]
         hashes = [f"hash({wrapped(sql)}) AS {name}" for sql, name in self._levels_of.items()]
-        rows = f"SELECT {', '.join([*keys, *values, *wheres, *masks, *hashes])} FROM {table}"
+        rows = f"SELECT {', '.join([*keys, *self._rows.columns(), *hashes])} FROM {table}"
         sums = [self._sum(feature, place) for place, feature in enumerate(self._features)]
-        chosen = [f"max({self._where_of[where]}) = 1 AS s{place}" for place, where in enumerate(self._selections)]
+        chosen = [f"max({self._where(where)}) = 1 AS s{place}" for place, where in enumerate(self._selections)]
         reached = [text for place, level in enumerate(self._levels) for text in self._reached(level, place)]
-        flags = [f"bit_or(m{place}) AS m{place}" for place in range(len(self._masks))]
+        flags = [f"bit_or({name}) AS {name}" for name in self._rows.masks]
         whole = " AND ".join(f"{name} IS NOT NULL" for name in names)
         listed = ", ".join(names)
         inner = ", ".join([listed, "count(*) AS n", f"{whole} AS whole", *sums, *chosen, *reached, *flags])
         outer = ", ".join([listed, "n", "whole", *self._outputs(), *(f"s{p}" for p in range(len(chosen)))])
         outer += "".join(f", a{place}, z{place}" for place in range(len(self._levels)))
-        outer += "".join(f", m{place}" for place in range(len(flags)))
+        outer += "".join(f", {name}" for name in self._rows.masks)
         return f"SELECT {outer} FROM (SELECT {inner} FROM ({rows}) GROUP BY {listed}) ORDER BY {listed}"
 
+    def _where(self, where: str) -> str:
+        return f"w{self._rows.where_of[where]}"
+
     def _sum(self, feature: Feature, place: int) -> str:
-        value, where = self._value_of[place], self._where_of[feature.where]
+        value, where = f"v{self._rows.value_of[place]}", self._where(feature.where)
         if feature.contributors:
             return f"CAST(max(CASE WHEN {value} <> 0 THEN {where} ELSE 0 END) AS BIGINT) AS f{place}"
         return f"sum({value} * {where}) AS f{place}"
 
     def _reached(self, level: Level, place: int) -> list[str]:
         """The least and the greatest hash among a key's selected rows: equal where they have one value."""
-        value, where = self._levels_of[level.sql], self._where_of[self._selections[level.selection]]
+        value, where = self._levels_of[level.sql], self._where(self._selections[level.selection])
         picked = f"CASE WHEN {where} = 1 THEN {value} END"
         return [f"coalesce({ends}({picked}), 0) AS {name}{place}" for ends, name in (("min", "a"), ("max", "z"))]
 
@@ -200,23 +176,11 @@ class _Pass:
         outputs = []
         for place, feature in enumerate(self._features):
             if feature.wide(self._rows_per_key):
-                outputs.append(f"CAST(f{place} & CAST('{_LOW}' AS HUGEINT) AS UBIGINT) AS f{place}")
-                outputs.append(f"CAST(f{place} >> 64 AS BIGINT) AS h{place}")
+                outputs += limbs(f"f{place}", f"f{place}", f"h{place}")
             else:
                 # Too many rows a key could leave 64 bits; that is found below, by the count.
                 outputs.append(f"coalesce(TRY_CAST(f{place} AS BIGINT), 0) AS f{place}")
         return outputs
-
-    def _judge(self, flags: int, most: int) -> None:
-        for place, check in enumerate(self._checks):
-            if flags >> place & 1:
-                raise check.error()
-        if most > self._rows_per_key:
-            raise UsageError(
-                f"some key has more than {self._rows_per_key} rows, the public cap",
-                code="rows_per_key_exceeded",
-                remedy="raise the cap: dataset edit … --max-rows-per-key N; or remove duplicates",
-            )
 
     def _result(self, table: pa.Table) -> LocalFeatures:
         columns: list[npt.NDArray[np.int64] | npt.NDArray[np.uint64]] = []
