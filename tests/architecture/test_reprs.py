@@ -37,6 +37,7 @@ PUBLIC = {
     "privcompute.he.parameters.Parameters": "a row of the public parameter table",
     "privcompute.he.parameters.CrossShape": "declared sizes and bounds",
     "privcompute.tables.checks.Encoded": "the text of an expression",
+    "privcompute.tables.cells.Grouping": "the groups that the plan states",
     "privcompute.node.setup.NewNode": "a fingerprint and a calibration",
 }
 """Classes whose fields look secret and are public, with the reason."""
