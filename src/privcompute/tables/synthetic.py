@@ -1,4 +1,5 @@
-"""The demo's two tables: people of one population, some known to a hospital, some to an insurer, some to both.
+"""The demos' tables: people of one population, some known to a hospital, some to an insurer, some to both; and, for
+the union, the patients of five hospitals.
 
 Everything follows from a public seed: whoever runs the demo gets the same rows. Nobody's data is in it. What is
 planted, so that a question has something to find:
@@ -41,6 +42,11 @@ PER_BMI = 45.0
 
 REGIONS = ("Coast", "Delta", "Harbour", "Hills", "North", "Old Town")
 PLANS = ("basic", "plus", "gold")
+HOSPITALS = ("coast", "delta", "harbour", "hills", "north")
+"""The holders of the union's demo; each has its own patients."""
+
+WARDS = ("heart", "lung", "bone", "child", "rare")
+"""Where they lie; the last ward has a handful of patients in all hospitals together."""
 
 _SHARED = 0.7
 _SECOND_ROWS = 0.04
@@ -60,6 +66,35 @@ DEMO_QUERIES = (
     f"SELECT COUNT(DISTINCT h.national_id) AS people, {_PRODUCTS} {_BOTH} WHERE i.plan = 'gold' AND h.age < 65",
 )
 """What the demo asks: over all, planted effects in the open, and products of both sides."""
+
+_UNION = "FROM UNION(patients)"
+_ADULT = "WHERE age >= 18 GROUP BY smoker"
+
+UNION_QUERIES = (
+    f"SELECT COUNT(*) AS n, SUM(cost) AS cost, AVG(bmi) AS bmi, CORR(age, cost) AS age_cost {_UNION} WHERE age >= 18",
+    f"SELECT ward, COUNT(*) AS n, AVG(cost) AS cost, STDDEV_SAMP(cost) AS spread {_UNION} GROUP BY ward",
+    f"SELECT smoker, COUNT(*) AS n, AVG(systolic) AS pressure, REGR_SLOPE(systolic, age) AS slope {_UNION} {_ADULT}",
+)
+"""What the union's demo asks: while one hospital drops out, by wards of which one is too small, and by Paillier."""
+
+
+def union_tables(rows: int = ROWS, seed: int = SEED) -> dict[str, pa.Table]:
+    """Generate the tables of the union's demo.
+
+    Args:
+        rows: rows of each table, at least 100.
+        seed: public, not negative.
+
+    Returns:
+        By party of `HOSPITALS`, its table of patients: patient_id, ward, sex, age, bmi, smoker, visits, systolic,
+        admitted, cost DECIMAL(10,2).
+
+    Raises:
+        UsageError: `bad_size`.
+    """
+    if rows < 100:
+        raise UsageError("the demo's tables have at least 100 rows", code="bad_size")
+    return {party: _in_hospital(party, rows, seed) for party in HOSPITALS}
 
 
 def demo_tables(rows: int = ROWS, seed: int = SEED) -> dict[str, pa.Table]:
@@ -174,6 +209,21 @@ def _patients(stream: Stream, people: _People, who: Ints) -> pa.Table:
             "admitted": _dates(stream, n),
         }
     )
+
+
+def _in_hospital(party: str, rows: int, seed: int) -> pa.Table:
+    stream = public_stream(seed.to_bytes(16, "big"), f"union tables {party}")
+    distinct = rows - int(rows * _SECOND_ROWS)
+    people = _people(stream, distinct)
+    who = _rows_of(stream, 0, distinct, rows)
+    ward = np.minimum((_uniform(stream, rows) ** 1.3 * (len(WARDS) - 1)).astype(np.int64), len(WARDS) - 2)
+    ward[:1] = len(WARDS) - 1
+    mean = 1200 + PER_BMI * (people.bmi[who] - 22) + SMOKER_EXTRA * people.smoker[who] + 14 * people.age[who]
+    cost = _money(np.maximum(mean + 600 * _normal(stream, rows), 0), 10)
+    table = _patients(stream, people, who)
+    identifiers = pc.utf8_lpad(pc.cast(pa.array(people.identifier[who]), pa.string()), width=10, padding="0")
+    table = table.drop_columns(["national_id", "region"]).add_column(0, "patient_id", identifiers)
+    return table.add_column(1, "ward", _words(WARDS, ward)).append_column("cost", _with_nulls(stream, cost))
 
 
 def _members(stream: Stream, people: _People, who: Ints) -> pa.Table:
