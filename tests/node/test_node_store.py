@@ -240,3 +240,51 @@ def test_kill_9_loses_nothing_that_was_confirmed(tmp_path: Path) -> None:
         recorded = {entry.plan_digest for entry in store.ledger.entries("v")}
         assert {str(number) for number in range(1, confirmed + 1)} <= recorded
         store.close()
+
+
+def test_failed_runs_of_one_peer_are_kept_up_to_a_number(store: Store) -> None:
+    """The oldest go, of that peer alone; answered runs stay; the chain holds over the gaps and shows a new one."""
+    for number in range(30):
+        store.audit.append("ended", peer="insurer", code="x", number=number)
+        store.audit.prune("insurer", ("ended", "fault"), 5)
+        if number % 10 == 0:
+            store.audit.append("answered", peer="insurer")
+            store.audit.append("ended", peer="bank", code="y")
+    entries = store.audit.entries()
+    mine = [e.detail["number"] for e in entries if e.peer == "insurer" and e.event == "ended"]
+    assert mine == [29, 28, 27, 26, 25]
+    assert sum(e.event == "answered" for e in entries) == sum(e.peer == "bank" for e in entries) == 3
+    assert store.audit.verify() == len(entries) == 11
+    gaps = store.database.row("SELECT count(*) FROM audit_pruned")
+    assert gaps is not None
+    assert gaps[0] == 4  # before, between and after the three others
+    store.database.run("DELETE FROM audit WHERE number = ?", (entries[2].number,))
+    with pytest.raises(IntegrityError):
+        store.audit.verify()
+
+
+def test_the_newest_entry_is_never_dropped(store: Store) -> None:
+    store.audit.append("ended", peer="insurer")
+    assert store.audit.prune("insurer", ("ended",), 0) == 0
+    store.audit.append("ended", peer="insurer")
+    assert store.audit.prune("insurer", ("ended",), 0) == 1
+    store.audit.append("serve")
+    assert store.audit.verify() == 2
+
+
+def test_an_approval_that_waited_too_long_waits_for_the_owner(store: Store) -> None:
+    request = store.requests.submit("insurer", "d", "SELECT …", {})
+    store.requests.decide(request.id, approve=True)
+    assert store.requests.expire(3600) == 0
+    assert store.requests.approved("insurer", "d")
+    assert store.requests.expire(-1) == 1
+    assert not store.requests.approved("insurer", "d")
+    again = store.requests.submit("insurer", "d", "SELECT …", {})
+    assert (again.id, again.state, again.decided) == (request.id, "waiting", None)
+    assert not store.requests.use("insurer", "d")
+
+
+def test_results_of_one_askers_questions_are_kept_up_to_a_number(store: Store) -> None:
+    own = store.releases.add("hospital", "SELECT …", "d", {"n": 0})
+    made = [store.releases.add("insurer", "SELECT …", "d", {"n": n}, most=3) for n in range(5)]
+    assert [one.id for one in store.releases.all()] == [own, *made[2:]]

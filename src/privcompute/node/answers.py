@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from privcompute.node.context import NodeContext
     from privcompute.session import Channel
 
+FAILURES = ("ended", "fault")
+"""The audit trail's words for runs that gave nothing; a peer can make as many of them as it likes."""
+
 LOG = logging.getLogger("privcompute.node")
 
 
@@ -50,14 +53,19 @@ class Answers:
             await jobs.answer(self.context, peer, session_id, channel)
         except PrivcomputeError as error:
             LOG.warning("session %s of %s ended: %s (%s)", session_id.hex()[:8], peer, error.code, error.message)
-            self.context.store.audit.append("ended", peer=peer, code=error.code, stage=error.stage)
+            self._note(self.context, "ended", peer, code=error.code, stage=error.stage)
         except Exception as error:
             # The peer learns that it failed and nothing else; the text of a strange error may hold data.
             LOG.error("session %s of %s failed: %s", session_id.hex()[:8], peer, type(error).__name__)
             await channel.abort(PeerError("the node met a fault of its own", code="internal"))
-            self.context.store.audit.append("fault", peer=peer, kind=type(error).__name__)
+            self._note(self.context, "fault", peer, kind=type(error).__name__)
         finally:
             self._running.pop(task, None)
+
+    def _note(self, context: NodeContext, event: str, peer: str, **detail: str | None) -> None:
+        """A failed run into the audit trail, which holds so many of one peer and no more."""
+        context.store.audit.append(event, peer=peer, **detail)
+        context.store.audit.prune(peer, FAILURES, context.config.limits.failures_kept)
 
     async def stop(self) -> None:
         """Cancel what still runs."""

@@ -62,6 +62,10 @@ class Limits:
     keys: int = _whole(20_000_000, 1, 1 << 31, "largest number of distinct keys accepted from a peer")
     key_ratio: int = _whole(1000, 1, 1 << 31, "largest ratio between the two numbers of keys")
     queries_per_peer: int = _whole(1000, 1, 1_000_000, "queries answered for one peer on one version of a dataset")
+    table_seconds: float = _seconds(3600.0, 1, 604_800, "longest pass over one's own table for one query")
+    approval_seconds: float = _seconds(86_400.0, 60, 31_536_000, "how long an approval waits for its one run")
+    failures_kept: int = _whole(1000, 10, 1_000_000, "refused and failed runs of one peer that the audit trail keeps")
+    releases_kept: int = _whole(1000, 10, 1_000_000, "results of one peer's questions that are kept, the newest")
 
 
 @dataclass(frozen=True, slots=True)

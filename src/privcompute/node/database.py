@@ -65,6 +65,26 @@ MIGRATIONS: tuple[str, ...] = (
         plan_digest TEXT, detail TEXT NOT NULL, chain TEXT NOT NULL
     ) STRICT;
     """,
+    """
+    CREATE TABLE audit_pruned (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, chain TEXT NOT NULL) STRICT;
+    CREATE INDEX audit_by_peer ON audit (peer, event);
+    """,
+    """
+    UPDATE datasets SET entry = json_set(
+        entry, '$.min_holders', 3,
+        '$.columns', json((SELECT json_group_array(json_set(value, '$.domain', NULL)) FROM json_each(entry, '$.columns')))
+    );
+
+    CREATE TABLE ledger_partitions (
+        version TEXT NOT NULL, digest BLOB NOT NULL, keys INTEGER NOT NULL, pairs INTEGER NOT NULL,
+        body BLOB NOT NULL, first_entry INTEGER NOT NULL, PRIMARY KEY (version, digest)
+    ) STRICT;
+
+    CREATE TABLE ledger_holders (
+        version TEXT NOT NULL, holders TEXT NOT NULL, peer TEXT NOT NULL, plan_digest TEXT NOT NULL, at REAL NOT NULL,
+        PRIMARY KEY (version, holders)
+    ) STRICT;
+    """,
 )
 
 

@@ -1,10 +1,14 @@
 """The node's log: a rotating file in the home, owner-only, with the time, the level, the process and what happened.
 
+The running node and every command of one home write the same file. So whoever writes holds a lock of the home for that
+line, and looks first whether another process has rotated the file meanwhile.
+
 What is logged are events, names, labels, sizes and error codes; never a value of a table, a share or a key.
 """
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import sys
@@ -21,7 +25,34 @@ _FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 
 
 class _OwnerOnly(RotatingFileHandler):
-    """A rotating file that only its owner may read, also after it rotated."""
+    """A rotating file that only its owner may read, also after it rotated, and that several processes may write."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line to the file that has the name now."""
+        try:
+            descriptor = os.open(f"{self.baseFilename}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        except OSError:
+            self.handleError(record)
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._follow()
+            super().emit(record)
+        finally:
+            os.close(descriptor)  # and with it the lock
+
+    def _follow(self) -> None:
+        """Let go of a file that another process has renamed; the next write opens the one in its place."""
+        if self.stream is None:
+            return
+        try:
+            there, here = os.stat(self.baseFilename), os.fstat(self.stream.fileno())
+            same = (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+        except FileNotFoundError:
+            same = False
+        if not same:
+            self.stream.close()
+            self.stream = None  # as RotatingFileHandler does itself while it rotates
 
     def _open(self) -> TextIOWrapper[Any]:
         def opener(path: str, flags: int) -> int:

@@ -30,8 +30,16 @@ class Releases:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, asker: str, sql: str, plan_digest: str, body: dict[str, Any]) -> str:
-        """Keep a release; returns its id. `body` must be JSON (see `node.payload`)."""
+    def add(self, asker: str, sql: str, plan_digest: str, body: dict[str, Any], *, most: int | None = None) -> str:
+        """Keep a release; returns its id.
+
+        Args:
+            asker: Who asked.
+            sql: The canonical text.
+            plan_digest: Hexadecimal.
+            body: JSON (see `node.payload`).
+            most: Keep no more than so many of this asker, the newest; None: all.
+        """
         with self._database.transaction():
             at = time.time()
             number = self._database.row("SELECT count(*) FROM releases")
@@ -41,6 +49,12 @@ class Releases:
                 "INSERT INTO releases (id, at, asker, sql, plan_digest, body) VALUES (?, ?, ?, ?, ?, ?)",
                 (identifier, at, asker, sql, plan_digest, json.dumps(body, allow_nan=False)),
             )
+            if most is not None:
+                self._database.run(
+                    "DELETE FROM releases WHERE asker = ? AND id NOT IN"
+                    " (SELECT id FROM releases WHERE asker = ? ORDER BY at DESC, rowid DESC LIMIT ?)",
+                    (asker, asker, most),
+                )
             return identifier
 
     def get(self, identifier: str) -> StoredRelease:

@@ -1,6 +1,7 @@
 """Manual consent: what a peer asked, waiting for this node's owner to approve or refuse it.
 
-An approval is for one peer and one plan digest (SQL, disclosure, parameters, dataset versions), and for one run.
+An approval is for one peer and one plan digest (SQL, disclosure, parameters, dataset versions), and for one run. It
+does not wait for ever: after a day, or what the owner sets, the request waits for the owner again.
 """
 
 from __future__ import annotations
@@ -75,6 +76,13 @@ class Requests:
             (peer, plan_digest),
         )
         return _request(row) if row else None
+
+    def expire(self, seconds: float) -> int:
+        """Let approvals that are older than this, and were not used, wait for the owner again; returns how many."""
+        return self._database.run(
+            "UPDATE requests SET state = 'waiting', decided = NULL WHERE state = 'approved' AND decided < ?",
+            (time.time() - seconds,),
+        )
 
     def approved(self, peer: str, plan_digest: str) -> bool:
         """Whether an unused approval for this peer and plan is here."""

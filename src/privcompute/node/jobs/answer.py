@@ -44,7 +44,8 @@ async def answer(node: NodeContext, peer: str, session_id: bytes, channel: Chann
         from privcompute.node import payload  # deferred: payload needs Outcome
 
         body = payload.outcome_to_json(outcome)
-        node.store.releases.add(peer, outcome.plan.sql, outcome.plan_digest, body)
+        most = node.config.limits.releases_kept
+        node.store.releases.add(peer, outcome.plan.sql, outcome.plan_digest, body, most=most)
 
 
 async def _answer(job: Job, peer: str) -> Outcome | None:

@@ -44,6 +44,7 @@ async def manual_consent(node: NodeContext, peer: str, plan: Plan | UnionPlan, d
     """
     from privcompute.node import payload  # deferred: payload needs Outcome
 
+    node.store.requests.expire(node.config.limits.approval_seconds)
     if node.store.requests.approved(peer, digest):
         return
     body = payload.plan_to_json(plan, node)
@@ -53,7 +54,7 @@ async def manual_consent(node: NodeContext, peer: str, plan: Plan | UnionPlan, d
         f"the owner of {node.name} {'refused this query' if refused else 'has not approved this query yet'}",
         code="refused" if refused else "awaiting_consent",
         party=node.name,
-        remedy="ask the owner"
+        remedy=f"ask the owner, who can still run `privcompute approve {request.id}`"
         if refused
         else f"{node.name} runs `privcompute approve {request.id}`; then ask the same query again",
     )
