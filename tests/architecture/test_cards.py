@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import small_query
+from support.union import SIGNATURE, Sum
 
 from privcompute.he import CrossShape, cross_cost, cross_product_evaluator, cross_product_key_owner
 from privcompute.mpc import Shared, deal, refresh, reveal
@@ -20,6 +21,7 @@ from privcompute.session.hello import hello
 from privcompute.session.session import HEADER
 from privcompute.testing import Simulation, simulate
 from privcompute.testing.protocol_docs import all_cards, box_of
+from privcompute.union import SumShape, masked_sum_cost
 
 RING = Ring(96)
 SHAPE = CrossShape(
@@ -90,6 +92,15 @@ def _cross_product(_: Path) -> Measured:
     return Measured(simulate(program, inputs=columns), cost.total_bytes + headers)
 
 
+def _masked_sum(_: Path) -> Measured:
+    about = Sum(4, SumShape(3, (2, 1, 12), 128))
+    run = about.run(shown=(0, 2))
+    about.check(run, survivors=about.holders, shown=(0, 2))
+    cost = masked_sum_cost(about.shape, about.n, (0, 2), signature=SIGNATURE)
+    each = cost.by_holder + cost.by_collector + (cost.holder_messages + cost.collector_messages) * HEADER.size
+    return Measured(run, about.n * each)
+
+
 def _private_query(place: Path) -> Measured:
     # Both receive: then the last values depend on the last counts, whichever side owns the key.
     ready = small_query.prepare(place, receivers=("hospital", "insurer"))
@@ -105,6 +116,7 @@ PROGRAMS: dict[str, Callable[[Path], Measured]] = {
     "refresh": _refresh,
     "dh_psi": _dh_psi,
     "cross_product": _cross_product,
+    "masked_sum": _masked_sum,
     "private_query": _private_query,
 }
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from privcompute.session.box import Box, read_box
 from privcompute.session.card import Card, cards
 
-PACKAGES = ("session", "mpc", "he", "psi", "query")
+PACKAGES = ("session", "mpc", "he", "psi", "union", "query")
 
 
 def all_cards() -> dict[str, Card]:

@@ -23,7 +23,7 @@ RINGS: Final = (64, 128, 192, 256)
 """Widths, in bits, of the ring the values are added in."""
 MOST_BYTES: Final = 1 << 30
 """Bytes of one holder's counts and values together."""
-MOST_HOLDERS: Final = 1000
+MOST_HOLDERS: Final = 500
 ID_BYTES: Final = 32
 COUNT_LIMIT: Final = 1 << 63
 """Counts are added modulo 2**64; one holder's stay below this."""
@@ -236,7 +236,7 @@ class Identity(Protocol):
     """A holder's long-term key, and those it has pinned of the others."""
 
     def sign(self, message: bytes) -> bytes:
-        """A signature of this party, at most `privcompute.union.messages.MOST_SIGNATURE` bytes."""
+        """A signature of this party, 1 to 255 bytes."""
         ...
 
     def verify(self, party: str, message: bytes, signature: bytes) -> None:

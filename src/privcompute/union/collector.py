@@ -1,0 +1,299 @@
+"""The collector's side of a masked sum: it relays, adds, drops who does not keep up, and unmasks what opened.
+
+The order of calls is the protocol's, in `privcompute.union.masks`. Memory: the running sums, the sealed shares that
+are relayed (115 bytes for each pair of holders), and at most `GRANTS` submissions on their way, each of the size of
+the sums, however many holders there are. A submission is added when it is whole, and then it stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+
+from privcompute.errors import IntegrityError, PeerError, UsageError
+from privcompute.randomness import equal
+from privcompute.session import Session
+from privcompute.union import messages as m
+from privcompute.union.holder import Rows
+from privcompute.union.job import Identity, SumJob, Words, from_limbs
+from privcompute.union.keys import KeyPair, commitment, derived, own_key
+from privcompute.union.shamir import SHARE_BYTES, Recovery
+from privcompute.union.stages import Stages
+from privcompute.union.streams import UnitMasks, add, apply, apply_pair
+
+GRANTS: Final = 4
+"""Submissions on their way at the same time."""
+
+
+class Collector:
+    """The collector's state in one attempt.
+
+    Args:
+        s: The session, a channel for each holder that came.
+        job: What was agreed.
+        identity: Verifies the holders' signatures.
+    """
+
+    def __init__(self, s: Session, job: SumJob, identity: Identity) -> None:
+        self.stages = Stages(s, job.roster, job.patience)
+        self._s, self._job, self._identity = s, job, identity
+        self._names = job.roster.holders
+        self._number = {name: number for number, name in enumerate(self._names)}
+        self._adverts: dict[int, m.Advert] = {}
+        self._view = b""
+        self._threshold = self._least = 0
+        self._deals: dict[int, dict[int, bytes]] = {}  # by dealer and receiver
+        self._counts: Words = np.zeros(job.shape.counts, np.uint64)
+        self._values: Words = np.zeros((job.shape.values, job.shape.limbs), np.uint64)
+        self._survivors: list[int] = []
+        self._recovery = Recovery(0)
+        self._released = False
+        self._turn = 0  # announcements of units so far
+        self._items: dict[int, Words] = {}
+        self._late: dict[int, dict[int, bytes]] = {}  # shares of missing holders' seeds of values, by owner and point
+
+    def __repr__(self) -> str:
+        return f"<Collector of {len(self._names)} holders>"
+
+    def _numbers(self) -> list[int]:
+        return [self._number[name] for name in self.stages.present]
+
+    def _need(self, least: int) -> None:
+        if len(self.stages.present) >= least:
+            return
+        after = self._released
+        raise PeerError(
+            f"{len(self.stages.present)} holders are left of at least {least}"
+            + (", after shares of masks had been released" if after else ""),
+            code="quorum_lost_after_release" if after else "quorum_lost",
+            stage=self._s.path,
+            remedy="no total was opened; ask again when more holders are there"
+            if after
+            else "nothing was opened; ask again with those that are there",
+        )
+
+    # -- steps 1 to 3 -----------------------------------------------------------------------------------------------
+
+    async def collect_adverts(self) -> bytes:
+        """Waits for those who come; the list of their signed adverts, as it is relayed."""
+        signed: dict[int, bytes] = {}
+
+        async def talk(party: str) -> m.Advert:
+            raw = await self._s.recv_bytes(party, "advert", m.ADVERT_BYTES + m.MOST_SIGNATURE)
+            body, signature = raw[: m.ADVERT_BYTES], raw[m.ADVERT_BYTES :]
+            advert = m.Advert.read(body)
+            if not signature:
+                raise m.refused("a signature")
+            self._identity.verify(party, m.advert_text(self._job, party, body), signature)
+            signed[self._number[party]] = signature
+            return advert
+
+        for party, advert in (await self.stages.each("gathering", talk)).items():
+            if m.distinct([*self._adverts.values(), advert]):
+                self._adverts[self._number[party]] = advert
+            else:
+                self.stages.drop(party, m.refused("a public key"))
+        n = len(self._adverts)
+        self._need(self._job.roster.quorum)
+        self._threshold, self._least = self._job.roster.threshold(n), self._job.roster.least(n)
+        self._recovery = Recovery(self._threshold)
+        bodies = {holder: advert.write() for holder, advert in self._adverts.items()}
+        listed = m.write_signatures({holder: signed[holder] for holder in self._adverts}, bodies)
+        self._view = m.view_digest(self._job, listed)
+        return listed
+
+    async def collect_deals(self, listed: bytes) -> None:
+        """Relays the list and takes what each holder deals to the others."""
+        holders = sorted(self._adverts)
+
+        async def talk(party: str) -> Rows:
+            await self._s.send_bytes(party, "adverts", listed)
+            return await self._s.recv(party, "deal", np.uint8, (len(holders) - 1, m.DEAL_BYTES))
+
+        for party, rows in (await self.stages.each("sharing keys", talk)).items():
+            dealer = self._number[party]
+            receivers = [holder for holder in holders if holder != dealer]
+            self._deals[dealer] = {to: row.tobytes() for to, row in zip(receivers, rows, strict=True)}
+        self._need(self._least)
+
+    def _dealt_to(self, receiver: int) -> bytes:
+        dealers = sorted(self._deals)
+        deals = (self._deals[dealer][receiver] for dealer in dealers if dealer != receiver)
+        return m.write_set(dealers, len(self._names)) + b"".join(deals)
+
+    async def collect_submissions(self) -> None:
+        """Relays the deals; grants submissions, a few at a time, to those who are ready; adds each that is whole."""
+        s, shape = self._s, self._job.shape
+        grants, adding = asyncio.Semaphore(GRANTS), asyncio.Lock()
+
+        async def talk(party: str) -> None:
+            async with self.stages.in_time():
+                await s.send_bytes(party, "deals", self._dealt_to(self._number[party]))
+                await s.recv_bytes(party, "ready", 0)
+            async with grants:
+                async with self.stages.in_time():
+                    await s.send_bytes(party, "grant", b"")
+                    counts = await s.recv(party, "counts", np.uint64, (shape.counts,))
+                    values = await s.recv(party, "values", np.uint64, (shape.values, shape.limbs))
+                self.stages.check_quiet(party)
+                async with adding:
+                    await s.off_loop(self._add, counts, values)
+                self._survivors.append(self._number[party])
+
+        await self.stages.each("submitting", talk, timed=False)
+        self._survivors.sort()
+        self.stages.binding = True
+        self._need(self._least)
+
+    def _add(self, counts: Words, values: Words) -> None:
+        add(self._counts, counts)
+        add(self._values, values)
+
+    # -- steps 4 and 5 ----------------------------------------------------------------------------------------------
+
+    async def certify(self, name: str, announced: bytes, text: bytes) -> bytes | None:
+        """Announces something; the signatures of the fewest holders that make it binding, or None if too few came."""
+
+        async def talk(party: str) -> bytes:
+            await self._s.send_bytes(party, name, announced)
+            signature = await self._s.recv_bytes(party, f"{name}-signature", m.MOST_SIGNATURE)
+            self._identity.verify(party, text, signature)
+            return signature
+
+        signed = await self.stages.each("signing", talk)
+        first = list(signed.items())[: self._threshold]
+        if len(first) < self._threshold:
+            return None
+        return m.write_signatures({self._number[party]: signature for party, signature in first})
+
+    async def certify_survivors(self) -> bytes:
+        """Has the survivors sign whose contributions are in the sums."""
+        raw = m.write_set(self._survivors, len(self._names))
+        text = m.survivors_text(self._job, self._view, sorted(self._deals), self._survivors)
+        signatures = await self.certify("survivors", raw, text)
+        self._need(self._threshold)
+        return signatures or b""
+
+    async def open_counts(self, certificate: bytes) -> tuple[int, ...]:
+        """Takes one share of each dealer's secret from each survivor, recovers these and unmasks the counts."""
+        dealers = sorted(self._deals)
+        self._released = True
+
+        async def talk(party: str) -> Rows:
+            await self._s.send_bytes(party, "certificate", certificate)
+            return await self._s.recv(party, "shares", np.uint8, (len(dealers), SHARE_BYTES))
+
+        rows = await self.stages.each("opening counts", talk)
+        self._need(self._threshold)
+        await self._s.off_loop(self._unmask_counts, {self._number[party] + 1: row for party, row in rows.items()})
+        self._drop_liars()
+        return tuple(self._counts.tolist())
+
+    def _drop_liars(self) -> None:
+        liars = [self._names[point - 1] for point in self._recovery.liars]
+        error = PeerError("the holder's share of a secret is wrong", code="bad_share", stage=self._s.path)
+        self.stages.drop_all((liar for liar in liars if liar in self.stages.present), error)
+
+    def _recovered(self, owner: int, shares: dict[int, bytes], valid: Callable[[bytes], bool]) -> bytes:
+        try:
+            return self._recovery.recover(shares, valid)
+        except IntegrityError as error:
+            error.party, error.stage = self._names[owner], self._s.path
+            raise
+
+    def _seed(self, owner: int, shares: dict[int, bytes], what: str, committed: bytes) -> bytes:
+        job, name = self._job.id, self._names[owner]
+        seed = self._recovered(owner, shares, lambda found: equal(commitment(job, name, what, found), committed))
+        return own_key(seed, job, what)
+
+    def _unmask_counts(self, rows: dict[int, Rows]) -> None:
+        for at, dealer in enumerate(sorted(self._deals)):
+            shares = {point: row[at].tobytes() for point, row in rows.items()}
+            advert = self._adverts[dealer]
+            if dealer in self._survivors:
+                apply(self._counts, self._seed(dealer, shares, "counts", advert.counts), plus=False)
+            else:
+                self._unmask_pairs(dealer, shares, advert.masking)
+
+    def _unmask_pairs(self, missing: int, shares: dict[int, bytes], public: bytes) -> None:
+        """Takes the masks out of both sums that the survivors have in common with one who dealt and never submitted."""
+        secret = self._recovered(missing, shares, lambda found: equal(KeyPair(found).public, public))
+        pair = KeyPair(secret)
+        for other in self._survivors:
+            low, high = sorted((missing, other))
+            shared = pair.agree(self._adverts[other].masking)
+            key = derived(shared, self._job.id, m.pair_info(self._view, "mask", low, high))
+            # The survivor with the lower number had added it.
+            apply_pair(self._counts, self._values, key, plus=other != low)
+
+    # -- steps 6 and 7 ----------------------------------------------------------------------------------------------
+
+    def check_shown(self, shown: Sequence[int]) -> tuple[int, ...]:
+        """The units as they are announced; UsageError (``bad_units``) if one is none or stands there twice."""
+        units = tuple(sorted(shown))
+        if units and (units[0] < 0 or units[-1] >= len(self._job.shape.units) or len(set(units)) < len(units)):
+            raise UsageError("the units to show are none of the sum's", code="bad_units")
+        return units
+
+    def _missing(self) -> list[int]:
+        """Survivors that are gone and have not opened their part."""
+        there = {*self._numbers(), *self._items}
+        return [holder for holder in self._survivors if holder not in there]
+
+    async def open_values(self, shown: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
+        """Opens the units to show, and no others; for those that go missing meanwhile the others' shares stand in."""
+        units, helped = UnitMasks(self._job.shape, shown), set[int]()
+        set_shown = m.write_set(shown, len(self._job.shape.units))
+        while True:
+            self._turn += 1
+            self._need(self._threshold)
+            missing = self._missing()
+            set_gone = m.write_set(missing, len(self._names))
+            text = m.shown_text(self._job, self._view, self._survivors, set_shown, set_gone)
+            certificate = await self.certify(f"shown-{self._turn}", m.SHOW + set_shown + set_gone, text)
+            if certificate is None or self._missing() != missing:
+                continue
+            await self._take_items(certificate, units.words, [owner for owner in missing if owner not in helped])
+            helped |= set(missing)
+            if self._missing() == missing:
+                break
+        await self._s.off_loop(self._unmask_values, units)
+        self._drop_liars()
+        starts = self._job.shape.starts
+        return {unit: tuple(from_limbs(self._values[starts[unit] : starts[unit + 1]])) for unit in shown}
+
+    async def _take_items(self, certificate: bytes, words: int, new: list[int]) -> None:
+        """Takes what opens the units: from each its own items, once, and its shares of new missing ones' seeds."""
+        s = self._s
+
+        async def talk(party: str) -> tuple[Words | None, Rows]:
+            await s.send_bytes(party, f"shown-{self._turn}-certificate", certificate)
+            first = self._number[party] not in self._items
+            items = await s.recv(party, "items", np.uint64, (words,)) if first else None
+            return items, await s.recv(party, "late-shares", np.uint8, (len(new), SHARE_BYTES))
+
+        for party, (items, shares) in (await self.stages.each("opening values", talk)).items():
+            holder = self._number[party]
+            if items is not None:
+                self._items[holder] = items
+            for owner, share in zip(new, shares, strict=True):
+                self._late.setdefault(owner, {})[holder + 1] = share.tobytes()
+
+    def _unmask_values(self, units: UnitMasks) -> None:
+        for owner in self._missing():
+            key = self._seed(owner, self._late[owner], "values", self._adverts[owner].values)
+            self._items[owner] = units.items(key)
+        units.change(self._values, self._items.values(), plus=False)
+
+    async def finish(self) -> None:
+        """Tells those that are still there that it is over."""
+        name = f"shown-{self._turn + 1}"
+        self.stages.binding = False  # all is open: an owner's refusal comes too late
+        await self.stages.each("finishing", lambda party: self._s.send_bytes(party, name, m.OVER))
+
+    def survivors(self) -> tuple[str, ...]:
+        """Whose contributions are in the sums."""
+        return tuple(self._names[holder] for holder in self._survivors)
