@@ -15,7 +15,7 @@ from privcompute.node.local_socket import Consent, SocketServer, Watcher
 from privcompute.node.opened import opened
 from privcompute.node.warm import warm_up_beside
 from privcompute.session import Progress
-from privcompute.tables.memory import few_arenas
+from privcompute.tables.memory import few_arenas, steady_heap
 
 LOG = logging.getLogger("privcompute.node")
 
@@ -33,6 +33,7 @@ async def serve(home: Home, *, ready: Callable[[tuple[str, ...]], None]) -> None
     """
     home.require()
     few_arenas()
+    steady_heap()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)
