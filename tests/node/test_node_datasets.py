@@ -7,6 +7,8 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 
 from privcompute.errors import UsageError
@@ -14,9 +16,10 @@ from privcompute.node import datasets
 from privcompute.node.config import Config
 from privcompute.node.datasets import Added, Declaration
 from privcompute.node.home import Home
-from privcompute.node.rules import parse_allow, parse_ranges
+from privcompute.node.rules import parse_allow, parse_domains, parse_ranges
 from privcompute.node.setup import create_node
 from privcompute.node.store import Store
+from privcompute.tables.open import open_source
 from privcompute.tables.schema import Column
 
 CONFIG = Config("hospital")
@@ -208,3 +211,135 @@ def test_removing_keeps_the_source_and_the_ledger(store: Store, csv: Path) -> No
     assert csv.exists()
     again = add(store, csv, Declaration({}, {}))
     assert store.ledger.queries(again.entry.version, "insurer") == 1
+
+
+def domains(*texts: str) -> dict[str, tuple[str, ...]]:
+    return parse_domains(texts)
+
+
+def test_a_declared_domain_is_published_in_order_and_kept(store: Store, csv: Path) -> None:
+    declared = domains("REGION=south,north,east", "age=50,20,30,40,7")
+    made = add(store, csv, Declaration({}, {}, domains=declared))
+    found = {one.name: one.domain for one in made.entry.columns}
+    assert found["region"] == ("east", "north", "south")
+    assert found["age"] == (7, 20, 30, 40, 50)
+    assert found["smoker"] is None
+    assert made.entry.min_holders == 3
+    edited = datasets.edit(store, CONFIG, "patients", lambda d: replace(d, min_holders=5), accept=Owner(False))
+    assert {one.name: one.domain for one in edited.entry.columns} == found
+    assert store.datasets.get("patients").entry.min_holders == 5
+    assert edited.entry.version == made.entry.version
+
+
+@pytest.mark.parametrize("text", ["region=north,south", "age=20,30,40"])
+def test_a_domain_that_misses_a_value_is_refused_without_telling_it(store: Store, csv: Path, text: str) -> None:
+    with pytest.raises(UsageError) as error:
+        add(store, csv, Declaration({}, {}, domains=domains(text)))
+    assert error.value.code == "outside_domain"
+    assert "east" not in str(error.value)
+    assert "50" not in str(error.value)
+    assert store.datasets.all() == []
+
+
+def test_a_domain_is_checked_again_when_the_data_are_read_anew(store: Store, csv: Path) -> None:
+    add(store, csv, Declaration({}, {}, domains=domains("region=north,south,east")))
+    csv.write_text(BODY.replace("east", "west"))
+    with pytest.raises(UsageError) as error:
+        datasets.edit(store, CONFIG, "patients", lambda d: d, accept=Owner(False))
+    assert error.value.code == "outside_domain"
+
+
+def test_an_entry_that_nobody_could_read_is_refused(store: Store, tmp_path: Path) -> None:
+    wide = tmp_path / "wide.csv"
+    names = [f"c{i}" for i in range(20)]
+    wide.write_text(",".join(["id", *names]) + "\n" + ",".join(["1", *["a"] * 20]) + "\n")
+    values = ",".join(["a", *(f"{n:060}x" for n in range(999))])
+    with pytest.raises(UsageError) as error:
+        datasets.add(
+            store,
+            CONFIG,
+            "wide",
+            str(wide),
+            ["id"],
+            Declaration({}, {}, domains=domains(*(f"{name}={values}" for name in names))),
+            credentials=None,
+            accept=Owner(False),
+        )
+    assert error.value.code == "entry_too_large"
+
+
+def test_nan_blocks_a_column_that_may_be_used_and_no_other(store: Store, tmp_path: Path) -> None:
+    table = pa.table({"id": ["a", "b"], "bad": [1.5, float("nan")], "good": [1.5, 2.5]})
+    place = tmp_path / "people.parquet"
+    parquet.write_table(table, place)
+
+    def added(name: str, *allow: str) -> Added:
+        declaration = Declaration(parse_allow(allow), {})
+        return datasets.add(
+            store, CONFIG, name, str(place), ("id",), declaration, credentials=None, accept=lambda *_: True
+        )
+
+    made = added("people", "good=aggregate")
+    bad = made.entry.column("bad")
+    assert bad is not None
+    assert (bad.lo, bad.hi) == (None, None)
+    for use in ("aggregate", "filter"):
+        with pytest.raises(UsageError) as error:
+            added("others", f"bad={use}")
+        assert error.value.code == "not_finite"
+
+
+def test_the_keys_of_a_csv_file_are_text_or_what_their_owner_says(store: Store, tmp_path: Path) -> None:
+    place = tmp_path / "visits.csv"
+    place.write_text("id,day,n\n7,2024-02-29,1\n007,2024-03-01,2\n,2024-03-01,3\n")
+    declaration = Declaration(ALL, {})
+
+    def added(name: str, types: dict[str, str] | None) -> Added:
+        return datasets.add(
+            store, CONFIG, name, str(place), ("id", "day"), declaration, credentials=None, accept=lambda *_: True,
+            key_types=types,
+        )  # fmt: skip
+
+    text = added("text", None)
+    assert text.entry.key_types == ("VARCHAR", "VARCHAR")
+    assert text.entry.distinct_keys == 2
+    typed = added("typed", {"ID": "bigint", "day": "DATE"})
+    assert typed.entry.key_types == ("BIGINT", "DATE")
+    assert typed.entry.version != text.entry.version
+    assert datasets.current_version(store, typed.dataset) == typed.entry.version
+    again = datasets.edit(store, CONFIG, "typed", lambda one: one, accept=lambda *_: True)
+    assert again.entry.key_types == ("BIGINT", "DATE")
+    place.write_text(place.read_text() + "4711x,2024-03-01,2\n")
+    with pytest.raises(UsageError, match="1 field that is no BIGINT") as error:
+        datasets.edit(store, CONFIG, "typed", lambda one: one, accept=lambda *_: True)
+    assert error.value.code == "bad_key_value"
+    assert "4711" not in str(error.value)
+    for types in ({"n": "BIGINT"}, {"id": "DOUBLE"}):
+        with pytest.raises(UsageError) as error:
+            added("other", types)
+        assert error.value.code == "bad_key_type"
+    with pytest.raises(UsageError) as error:
+        open_source(str(tmp_path / "x.parquet"), keys=("id",), key_types={"id": "BIGINT"})
+    assert error.value.code == "bad_key_type"
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [("BIGINT", "1.5"), ("BIGINT", "1e3"), ("BIGINT", "9223372036854775808"), ("UBIGINT", "-1"), ("DATE", "2024-2-1"),
+     ("DATE", "2023-02-29"), ("DATE", "2024-02-01 10:00:00"), ("TIMESTAMP", "noon"), ("BOOLEAN", "1")],
+)  # fmt: skip
+def test_a_field_that_is_not_of_its_keys_type_is_refused(tmp_path: Path, kind: str, field: str) -> None:
+    place = tmp_path / "one.csv"
+    place.write_text(f"id,n\n{field},1\n")
+    with pytest.raises(UsageError) as error:
+        open_source(str(place), keys=("id",), key_types={"id": kind}).schema()
+    assert error.value.code == "bad_key_value"
+
+
+def test_key_types_as_they_are_written() -> None:
+    assert parse_key_types([]) is None
+    assert parse_key_types(["id=BIGINT", "a=b=DATE"]) == {"id": "BIGINT", "a=b": "DATE"}
+    for wrong in (["id"], ["=DATE"], ["id=DATE", "id=DATE"]):
+        with pytest.raises(UsageError) as error:
+            parse_key_types(wrong)
+        assert error.value.code == "bad_key_type"

@@ -7,7 +7,14 @@ from fractions import Fraction
 import pytest
 
 from privcompute.errors import UsageError
-from privcompute.node.rules import expand_allow, expand_ranges, parse_allow, parse_ranges
+from privcompute.node.rules import (
+    expand_allow,
+    expand_domains,
+    expand_ranges,
+    parse_allow,
+    parse_domains,
+    parse_ranges,
+)
 from privcompute.tables.schema import Column, Kind
 
 
@@ -82,3 +89,41 @@ def test_wrong_ranges_are_named(text: str) -> None:
 def test_ranges_are_for_numbers_that_are_there(text: str) -> None:
     with pytest.raises(UsageError):
         expand_ranges(parse_ranges([text]), COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("Region=North,South", ("North", "South")),
+        ("Region= North , South ", ("North", "South")),
+        ('Region="a,b", "say ""x""" ,c=d', ("a,b", 'say "x"', "c=d")),
+        ('Region=""', ("",)),
+        ('Region=" a "', (" a ",)),
+        ("Region=a", ("a",)),
+        ("Region=", ()),
+    ],
+)
+def test_domains_are_read_as_written(text: str, values: tuple[str, ...]) -> None:
+    assert parse_domains([text]) == {"Region": values}
+
+
+@pytest.mark.parametrize(
+    "text", ["Region", "=a", "Region=a,,b", "Region=a,", "Region=,", 'Region="a', 'Region="a"b', 'Region=a"b']
+)
+def test_wrong_domains_are_named(text: str) -> None:
+    with pytest.raises(UsageError) as error:
+        parse_domains([text])
+    assert error.value.code == "bad_domain"
+
+
+def test_domains_are_of_the_columns_type() -> None:
+    found = expand_domains(parse_domains(["age=10,9,-1,+7", "region=b,a", "bmi="]), COLUMNS)
+    assert found == {"age": (-1, 7, 9, 10), "Region": ("a", "b")}
+    for text in ("age=1,x", "age=1,1.0", "age=1,01", "Region=a,a", "bmi=1", "size=1", "size="):
+        with pytest.raises(UsageError) as error:
+            expand_domains(parse_domains([text]), COLUMNS)
+        assert error.value.code == ("no_such_column" if "size" in text else "bad_domain")
+    with pytest.raises(UsageError, match="more than 1000"):
+        expand_domains(parse_domains(["age=" + ",".join(map(str, range(1001)))]), COLUMNS)
+    with pytest.raises(UsageError, match="twice"):
+        parse_domains(["age=1", "age=2"])

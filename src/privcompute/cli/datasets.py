@@ -34,6 +34,12 @@ def _rules(function: F) -> F:
                 "--min-cell", type=click.IntRange(1), metavar="N", help="Fewest people in a cell (a new dataset: 10)."
             ),
             click.option(
+                "--min-holders",
+                type=click.IntRange(1, 1000),
+                metavar="N",
+                help="Fewest holders that a cell of a union covers (a new dataset: 3).",
+            ),
+            click.option(
                 "--reveal",
                 type=click.Choice(["nothing", "size", "matches"]),
                 help="The most that the join itself may tell (a new dataset: nothing).",
@@ -46,6 +52,13 @@ def _rules(function: F) -> F:
             ),
             click.option(
                 "--range", "ranges", multiple=True, metavar="COL=LO:HI", help="The public range of a column of numbers."
+            ),
+            click.option(
+                "--domain",
+                "domains",
+                multiple=True,
+                metavar="COL=V1,V2,…",
+                help="All values of a column, public, so that a union can be grouped by it; COL= takes them back.",
             ),
             click.option("--accept-ranges", is_flag=True, help="Publish ranges that come from the data."),
             click.option(
@@ -175,6 +188,7 @@ def _changed(declaration: Declaration, options: dict[str, Any]) -> Declaration:
     changes: dict[str, Any] = {}
     for option, attribute in (
         ("min_cell", "min_cell"),
+        ("min_holders", "min_holders"),
         ("reveal", "reveal"),
         ("max_rows_per_key", "rows_per_key"),
         ("partners", "partners"),
@@ -194,6 +208,12 @@ def _changed(declaration: Declaration, options: dict[str, Any]) -> Declaration:
         changes["ranges"] = {
             **{name: old for name, old in declaration.ranges.items() if not _names(bounds, name)},
             **bounds,
+        }
+    if options["domains"]:
+        values = rules.parse_domains(options["domains"])
+        changes["domains"] = {
+            **{name: old for name, old in declaration.domains.items() if not _names(values, name)},
+            **values,
         }
     return replace(declaration, **changes)
 
@@ -236,6 +256,7 @@ def _text(entry: DatasetEntry, source: str, partners: Sequence[str]) -> str:
         f"{entry.party}.{entry.name}  from {source}",
         f"  key {', '.join(entry.keys)}: {entry.distinct_keys:,} distinct, at most {entry.rows_per_key} rows each",
         f"  open to {who}; reveal {entry.reveal}; at least {entry.min_cell} people a cell; consent {entry.consent}",
+        f"  in a union: at least {entry.min_holders} holders a cell",
     ]
     rows = [
         (
@@ -244,11 +265,20 @@ def _text(entry: DatasetEntry, source: str, partners: Sequence[str]) -> str:
             "key" if one.name in entry.keys else ", ".join(sorted(entry.allow.get(one.name, ()))) or "-",
             f"{_number(one.lo)} to {_number(one.hi)}" if one.lo is not None else "",
             one.range_origin if one.lo is not None and one.range_origin != "type" else "",
+            "" if one.domain is None else _few([str(value) for value in one.domain]),
         )
         for one in entry.columns
     ]
-    lines += ["  " + line for line in table(("column", "type", "allowed", "range", "range is"), rows).splitlines()]
+    lines += [
+        "  " + line for line in table(("column", "type", "allowed", "range", "range is", "values"), rows).splitlines()
+    ]
     return "\n".join(lines)
+
+
+def _few(values: Sequence[str]) -> str:
+    """The values in quotes if they need them; of many the first and their number."""
+    shown = [one if one.strip() == one and one and not set(one) & set(',"') else f'"{one}"' for one in values[:5]]
+    return ", ".join(shown) + (f", … ({len(values)})" if len(values) > len(shown) else "")
 
 
 def _number(value: Any) -> str:

@@ -72,7 +72,9 @@ MIGRATIONS: tuple[str, ...] = (
     """
     UPDATE datasets SET entry = json_set(
         entry, '$.min_holders', 3,
-        '$.columns', json((SELECT json_group_array(json_set(value, '$.domain', NULL)) FROM json_each(entry, '$.columns')))
+        '$.columns', json((
+            SELECT json_group_array(json_set(value, '$.domain', NULL)) FROM json_each(entry, '$.columns')
+        ))
     );
 
     CREATE TABLE ledger_partitions (

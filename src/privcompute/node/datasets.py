@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from privcompute.node.config import Config, check_name
 from privcompute.node.setup import version_key
 from privcompute.node.store import Store
 from privcompute.tables import engine
-from privcompute.tables.catalogue import Consent, DatasetEntry, Reveal
+from privcompute.tables.catalogue import MAX_BYTES, Consent, DatasetEntry, Reveal
 from privcompute.tables.local import local_features
 from privcompute.tables.open import open_source
 from privcompute.tables.profiling import Profile, profile
@@ -44,6 +44,8 @@ class Declaration:
         min_cell: least contributors of a cell.
         consent: whether the owner confirms each query.
         partners: the peers that may ask; empty: all paired ones.
+        domains: column to the values it may have, as text, for groups of a union.
+        min_holders: fewest holders that a union's cell must cover.
     """
 
     allow: Mapping[str, frozenset[str]]
@@ -53,6 +55,8 @@ class Declaration:
     min_cell: int = 10
     consent: Consent = "auto"
     partners: tuple[str, ...] = ()
+    domains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    min_holders: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,8 @@ def declaration_of(dataset: Dataset) -> Declaration:
         min_cell=entry.min_cell,
         consent=entry.consent,
         partners=dataset.partners,
+        domains={one.name: tuple(map(str, one.domain)) for one in entry.columns if one.domain is not None},
+        min_holders=entry.min_holders,
     )
 
 
@@ -218,6 +224,8 @@ def _build(
     fingerprint = source.fingerprint(version_key(store), limits=limits)
     allow = rules.expand_allow(declaration.allow, found.suggested, keys)
     columns = _columns(found, allow, rules.expand_ranges(declaration.ranges, found.suggested), before)
+    domains = rules.expand_domains(declaration.domains, found.suggested)
+    columns = tuple(replace(one, domain=domains.get(one.name)) for one in columns)
     rows_per_key, derived_cap = _rows_per_key(found, declaration.rows_per_key, before)
     derived = [one for one in columns if one.range_origin == "data-derived" and not _accepted(one, before)]
     cap = rows_per_key if derived_cap else None
@@ -237,7 +245,9 @@ def _build(
         reveal=declaration.reveal,
         min_cell=declaration.min_cell,
         consent=declaration.consent,
+        min_holders=declaration.min_holders,
     )
+    _check_size(entry)
     dataset = Dataset(
         name=name,
         source=place,
@@ -252,11 +262,21 @@ def _build(
 def _check_declared(
     source: Source, keys: Sequence[str], columns: Sequence[Column], rows_per_key: int, limits: engine.Limits
 ) -> None:
-    """Every value lies in its declared range. Each run checks again; the owner hears it here first."""
-    declared = [one for one in columns if one.range_origin == "declared"]
+    """Every value lies in its declared range or domain. Each run checks again; the owner hears it here first."""
+    declared = [one for one in columns if one.range_origin == "declared" or one.domain is not None]
     if declared:
         reads = tuple(f"{engine.identifier(one.name)} IS NOT NULL" for one in declared)
         local_features(source, keys, (), reads, columns=declared, rows_per_key=rows_per_key, limits=limits)
+
+
+def _check_size(entry: DatasetEntry) -> None:
+    """The entry can be read by those it is for."""
+    if len(entry.to_json()) > MAX_BYTES:
+        raise UsageError(
+            "the dataset's public entry would be longer than 1 MiB",
+            code="entry_too_large",
+            remedy="publish a view with fewer columns, shorter names or smaller domains",
+        )
 
 
 def _columns(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from privcompute.errors import UsageError
 from privcompute.tables.catalogue import USES
-from privcompute.tables.schema import NUMERIC, Column
+from privcompute.tables.schema import MAX_DOMAIN, NUMERIC, Column, Kind
 
 NUMBER_USES = frozenset({"aggregate", "product"})
 """Uses that need a column's public range, if it is a number."""
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,39}")
 
 
 def parse_allow(texts: Sequence[str]) -> dict[str, frozenset[str]]:
@@ -112,6 +115,77 @@ def expand_ranges(
                 remedy=f"remove --range {named}=…",
             )
         found[column.name] = bounds
+    return found
+
+
+_FIELD = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([^",]*?))\s*(?:,|$)')
+
+
+def parse_domains(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """`['region=North,"South, old"', 'ward=']` as column to its values; none for a domain that is taken back.
+
+    Raises:
+        UsageError: code `bad_domain`.
+    """
+    domains: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        column, equals, listed = text.partition("=")
+        values = _fields(listed) if listed.strip() else ()
+        if not equals or not column or values is None:
+            raise UsageError(
+                f"--domain {text!r} is not COL=V1,V2,…",
+                code="bad_domain",
+                remedy="""put a value in double quotes that is empty or holds a comma, a quote or spaces around it""",
+            )
+        if column in domains:
+            raise UsageError(f"--domain names {column!r} twice", code="bad_domain", remedy="give one domain a column")
+        domains[column] = values
+    return domains
+
+
+def _fields(text: str) -> tuple[str, ...] | None:
+    """The values of a list with commas; None if it is not one. A value is empty only in quotes: `a,,b` is a slip."""
+    values = []
+    place = 0
+    while place <= len(text):
+        match = _FIELD.match(text, place)
+        if match is None or match[2] == "":
+            return None
+        values.append(match[2] if match[1] is None else match[1].replace('""', '"'))
+        place = match.end() if text[match.end() - 1 : match.end()] == "," else len(text) + 1
+    return tuple(values)
+
+
+def expand_domains(
+    domains: Mapping[str, Sequence[str]], columns: Sequence[Column]
+) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
+    """The declared domains under the columns' own names, in order and of their types.
+
+    Raises:
+        UsageError: a domain names no column or one of another kind, or has a value twice or not of its type.
+    """
+    found: dict[str, tuple[str, ...] | tuple[int, ...]] = {}
+    for named, values in domains.items():
+        column = _column(named, columns, "--domain")
+        if not values:
+            continue
+        fault = None
+        if column.kind not in (Kind.TEXT, Kind.INTEGER):
+            fault = f"is {column.type}, a domain is for text and whole numbers"
+        elif column.kind is Kind.INTEGER and not all(_WHOLE.fullmatch(value) for value in values):
+            fault = f"is {column.type}, and a value is no whole number"
+        elif len(values) > MAX_DOMAIN:
+            fault = f"has more than {MAX_DOMAIN} values"
+        if fault is None:
+            texts = tuple(sorted(set(values)))
+            numbers = tuple(sorted({int(value) for value in values})) if column.kind is Kind.INTEGER else ()
+            found[column.name] = numbers or texts
+            if len(found[column.name]) < len(values):
+                fault = "has a value twice"
+        if fault is not None:
+            raise UsageError(
+                f"--domain: {column.name} {fault}", code="bad_domain", remedy=f"correct --domain {named}=…"
+            )
     return found
 
 

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NoReturn, cast, get_args
 
 from privcompute.errors import PeerError, UsageError
-from privcompute.tables.schema import Column, Kind, RangeOrigin, check_name
+from privcompute.tables.schema import MAX_DOMAIN, Column, Kind, RangeOrigin, check_name
 
 Reveal = Literal["nothing", "size", "matches"]
 Consent = Literal["auto", "manual"]
@@ -31,6 +31,7 @@ MAX_BYTES = 1 << 20
 MAX_COLUMNS = 2048
 MAX_KEYS = 16
 MAX_COUNT = 1 << 40
+MAX_MIN_HOLDERS = 1000
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 _VERSION = re.compile(r"[0-9a-f]{64}")
@@ -54,6 +55,8 @@ class DatasetEntry:
         reveal: the most the owner lets the join tell.
         min_cell: smallest number of contributors the owner lets a cell have.
         consent: whether the owner confirms each query by hand.
+        min_holders: in a union of many holders, the fewest that the owner lets a cell cover; with 1 or 2 a total may
+            give a holder's part away.
     """
 
     party: str
@@ -68,6 +71,7 @@ class DatasetEntry:
     reveal: Reveal
     min_cell: int
     consent: Consent
+    min_holders: int = 3
 
     def __post_init__(self) -> None:
         """Check the fields, and freeze `allow`.
@@ -90,6 +94,10 @@ class DatasetEntry:
             (not _count(self.distinct_keys, 0), "its number of keys is out of range"),
             (not _count(self.rows_per_key, 1), "its rows per key are out of range"),
             (not _count(self.min_cell, 1), "its minimum count is out of range"),
+            (
+                not _count(self.min_holders, 1) or self.min_holders > MAX_MIN_HOLDERS,
+                "its minimum number of holders is out of range",
+            ),
             (not set(self.allow) <= set(names) - set(self.keys), "a rule names a key or an unknown column"),
             (not all(frozenset(uses) <= USES for uses in self.allow.values()), "a rule allows an unknown use"),
             (self.reveal not in get_args(Reveal), "what the join may reveal is unknown"),
@@ -125,6 +133,7 @@ class DatasetEntry:
             "reveal": self.reveal,
             "min_cell": self.min_cell,
             "consent": self.consent,
+            "min_holders": self.min_holders,
         }
 
     def to_json(self) -> str:
@@ -240,6 +249,7 @@ def _column_to_object(column: Column) -> dict[str, Any]:
         "hi": _fraction_to_text(column.hi),
         "range_origin": column.range_origin,
         "nullable": column.nullable,
+        "domain": None if column.domain is None else list(column.domain),
     }
 
 
@@ -261,6 +271,7 @@ def _column(data: object) -> Column:
         hi=_fraction(values["hi"]),
         range_origin=cast(RangeOrigin, _text(values["range_origin"])),
         nullable=values["nullable"],
+        domain=None if values["domain"] is None else tuple(_list(values["domain"], MAX_DOMAIN)),
     )
 
 
@@ -288,4 +299,5 @@ def _entry(data: object) -> DatasetEntry:
         reveal=cast(Reveal, _text(values["reveal"])),
         min_cell=values["min_cell"],
         consent=cast(Consent, _text(values["consent"])),
+        min_holders=values["min_holders"],
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from privcompute.errors import UsageError
-from privcompute.tables.engine import identifier
+from privcompute.tables.engine import identifier, literal
 from privcompute.tables.expressions import ExpressionType, wrapped
 from privcompute.tables.features import WIDE, Feature
 from privcompute.tables.profiling import exact_decimal
@@ -106,6 +106,15 @@ def column_checks(columns: Sequence[Column]) -> list[Check]:
                     "profile the dataset anew: its content has changed",
                 )
             )
+        if column.domain is not None:
+            checks.append(
+                Check(
+                    f"NOT coalesce({_among(column.domain, x)}, true)",
+                    "outside_domain",
+                    f"column {column.name!r} holds values outside its public domain",
+                    f"declare all of them: dataset edit … --domain {column.name}=V1,V2,…; or correct the rows",
+                )
+            )
         if not column.nullable:
             checks.append(
                 Check(
@@ -116,6 +125,13 @@ def column_checks(columns: Sequence[Column]) -> list[Check]:
                 )
             )
     return checks
+
+
+def _among(domain: Sequence[str] | Sequence[int], x: str) -> str:
+    """SQL: is the value among these? NULL for NULL."""
+    if isinstance(domain[0], str):
+        return f"{x} IN ({', '.join(literal(str(value)) for value in domain)})"
+    return f"CAST({x} AS HUGEINT) IN ({', '.join(_huge(int(value)) for value in domain)})"
 
 
 def _outside(column: Column, x: str, lo: Fraction, hi: Fraction) -> str:

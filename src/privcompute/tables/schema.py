@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from typing import Literal, get_args
+from itertools import pairwise
+from typing import Literal, cast, get_args
 
 from privcompute.errors import UsageError
 
@@ -15,9 +16,13 @@ RangeOrigin = Literal["declared", "data-derived", "type"]
 MAX_NAME = 128
 """Longest column name, in characters."""
 
+MAX_DOMAIN = 1000
+"""Most values of a column's public domain."""
+
 _TYPE_TEXT = re.compile(r"[A-Z][A-Z0-9 _]{0,39}(\([0-9]{1,2},[0-9]{1,2}\))?")
 _MAX_SCALE = 38
 _RANGE_BITS = 2048
+_LARGEST = 1 << 127
 
 
 class Kind(StrEnum):
@@ -67,6 +72,8 @@ class Column:
         hi: largest value the public range admits.
         range_origin: who set the range: its owner ("declared"), the data ("data-derived") or nobody ("type").
         nullable: False only if the owner promises that there is no NULL; the promise is checked at every run.
+        domain: all values there are, NULL aside, as their owner declares them for everybody to see: text for a TEXT
+            column, whole numbers for an INTEGER one, ascending, distinct, at most `MAX_DOMAIN`. None: not declared.
     """
 
     name: str
@@ -77,6 +84,7 @@ class Column:
     hi: Fraction | None
     range_origin: RangeOrigin
     nullable: bool
+    domain: tuple[str, ...] | tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check the fields against each other.
@@ -92,6 +100,7 @@ class Column:
             (self.range_origin not in get_args(RangeOrigin), "does not say where its range comes from"),
             (not self._scale_fits(), "has a scale that its kind does not admit"),
             (not self._range_fits(), "has a range that is one-sided, upside down or not for its kind"),
+            (not self._domain_fits(), "has a domain that is empty, too long, not in order or not of its type"),
         )
         for wrong, fault in faults:
             if wrong:
@@ -111,3 +120,15 @@ class Column:
         parts = (self.lo.numerator, self.lo.denominator, self.hi.numerator, self.hi.denominator)
         # A range is public, is printed and enters every bound: keep it to what a double can span.
         return self.kind in NUMERIC and all(abs(part).bit_length() <= _RANGE_BITS for part in parts)
+
+    def _domain_fits(self) -> bool:
+        if self.domain is None:
+            return True
+        if type(self.domain) is not tuple or not 0 < len(self.domain) <= MAX_DOMAIN:
+            return False
+        # A value is shown on the peers' terminals, and is a group's name: plain text of the length of a name.
+        if self.kind is Kind.TEXT:
+            fits = all(type(v) is str and len(v) <= MAX_NAME and v.isprintable() for v in self.domain)
+        else:
+            fits = self.kind is Kind.INTEGER and all(type(v) is int and abs(v) < _LARGEST for v in self.domain)
+        return fits and all(a < b for a, b in pairwise(cast("tuple[int, ...]", self.domain)))
