@@ -71,7 +71,7 @@ class FixedPoint:
         if array is not None and array.ndim != 1:
             raise UsageError("values of a column have one dimension", code="bad_encoding")
         if array is not None and array.dtype.kind in "iu" and self.step == 1:
-            integers = array.tolist()
+            integers: list[int] = array.tolist()
         elif array is not None and array.dtype.kind == "f":
             integers = self._floats(array.astype(np.float64))
         else:

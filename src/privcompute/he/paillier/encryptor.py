@@ -1,9 +1,9 @@
 """Encryption with short exponents and a table of the encryptor's own base.
 
-A ciphertext is h^a (1 + n m) modulo n^2 with h = (-y^2)^n for a random y, and a of half the key's length. Each encryptor
-draws its own y: an h from the owner of the key could have a tiny order and give plaintexts away to everybody. The
-powers of h stand in a table; every entry of it is read for every exponent (`pairs`). The owner computes modulo the
-squares of its primes, which is twice as fast.
+A ciphertext is h^a (1 + n m) modulo n^2 with h = (-y^2)^n for a random y, and a of half the key's length. Each
+encryptor draws its own y: an h from the owner of the key could have a tiny order and give plaintexts away to
+everybody. The powers of h stand in a table; every entry of it is read for every exponent (`pairs`). The owner computes
+modulo the squares of its primes, which is faster.
 
 Source: Damgård, Jurik, Nielsen, Int. J. Inf. Secur. 2010, section 4.2 (short exponents); ciphertexts hide their
 plaintexts if, besides Paillier's assumption, h^a with short a looks like h^a with a long one.
@@ -94,7 +94,7 @@ class Encryptor:
     def blind(self, batch: Batch) -> tuple[Blinded, Mask]:
         """The batch plus a uniform random plaintext in every ciphertext, fresh, and what takes it off again.
 
-        For two roles: who holds the key opens the blinded batch and learns nothing; who holds the mask learns the values.
+        For two roles: who holds the key opens the blinded batch and learns nothing; who has the mask learns the values.
 
         Raises:
             UsageError: ``mismatch``: a batch under another key.

@@ -22,8 +22,9 @@ point arithmetic on the GPU", ARITH 2018; blocks of digits with Montgomery's red
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from llvmlite import ir
 from numba import types
@@ -72,9 +73,16 @@ def _double(value: float) -> Any:
 
 
 _MASK: Final = _splat(2**BITS - 1)
-_LOW_BIAS: Final = {"ifma": 0, "truncate": 1075 << 52, "nearest": (1075 << 52) + 2**51}.get(METHOD or "", 0)
-_HIGH_BIAS: Final = {"ifma": 0}.get(METHOD or "", 1127 << 52)
-"""What a half brings along besides itself: exponents, and what keeps a signed half positive. Modulo 2^64."""
+
+
+def _low_bias() -> int:
+    """What a low half brings along besides itself, modulo 2^64: an exponent, and what keeps a signed half positive."""
+    return {"ifma": 0, "truncate": 1075 << 52, "nearest": (1075 << 52) + 2**51}[str(METHOD)]
+
+
+def _high_bias() -> int:
+    """As `_low_bias`, of a high half."""
+    return 0 if METHOD == "ifma" else 1127 << 52
 
 
 def _ready(b: Any, limb: Any) -> Any:
@@ -97,7 +105,7 @@ def _halves(b: Any, low: Any, high: Any, x: Any, y: Any) -> tuple[Any, Any]:
         return tuple(
             _intrinsic(b, f"llvm.x86.avx512.vpmadd52{half}.uq.512", _VECTOR, [column, x, y])
             for half, column in (("l", low), ("h", high))
-        )  # type: ignore[return-value]  # two of them
+        )
     if METHOD == "truncate":
         toward_zero = ir.Constant(ir.IntType(32), 11)
 
@@ -167,7 +175,7 @@ def _rest_of_row(b: Any, xs: Vectors, carried: Vectors, columns: Any, y: Any, st
         lows, highs = [*low, 0], [0, *low]
         sums += [_splat(0)] * _STEP
         if METHOD != "ifma":
-            biases = [_splat(-(a * _LOW_BIAS + h * _HIGH_BIAS)) for a, h in zip(lows, highs, strict=True)]
+            biases = [_splat(-(a * _low_bias() + h * _high_bias())) for a, h in zip(lows, highs, strict=True)]
             sums = [b.add(s, bias) for s, bias in zip(sums, biases, strict=True)]
         for j in range(_STEP):
             limb = _ready(b, _load(b, y, j))
@@ -198,7 +206,7 @@ def _reduce_row(b: Any, columns: Any, quotient: Any, modulus: Any, inverse: Any,
     sums = [_load(b, columns, i) for i in range(BLOCK)] + [_splat(0)] * BLOCK
     digits = []
     for i in range(BLOCK):
-        wanted, _ = _halves(b, _splat(-_LOW_BIAS), _splat(0), _ready(b, b.and_(sums[i], _MASK)), factor)
+        wanted, _ = _halves(b, _splat(-_low_bias()), _splat(0), _ready(b, b.and_(sums[i], _MASK)), factor)
         digit = b.and_(wanted, _MASK)
         _store(b, digit, quotient, i)
         digits.append(_ready(b, digit))
@@ -206,8 +214,8 @@ def _reduce_row(b: Any, columns: Any, quotient: Any, modulus: Any, inverse: Any,
             place = i + j
             sums[place], sums[place + 1] = _halves(b, sums[place], sums[place + 1], digits[i], low[j])
             if METHOD != "ifma":
-                sums[place] = b.add(sums[place], _splat(-_LOW_BIAS))
-                sums[place + 1] = b.add(sums[place + 1], _splat(-_HIGH_BIAS))
+                sums[place] = b.add(sums[place], _splat(-_low_bias()))
+                sums[place + 1] = b.add(sums[place + 1], _splat(-_high_bias()))
         sums[i + 1] = b.add(sums[i + 1], b.ashr(sums[i], _splat(BITS)))
     steps = b.udiv(b.sub(limbs, ir.Constant(_WORD, BLOCK)), ir.Constant(_WORD, _STEP))
     _rest_of_row(b, digits, sums[BLOCK:], _further(b, columns, BLOCK), _further(b, modulus, BLOCK), steps)
@@ -225,7 +233,7 @@ def _carry(b: Any, out: Any, columns: Any, count: Any) -> None:
     _loop(b, count, [out, columns, _splat(0)], body)
 
 
-def _select(b: Any, out: Any, entries: Any, digits: Any, count: Any, limbs: Any, one: bool) -> None:
+def _select(b: Any, out: Any, entries: Any, digits: Any, count: Any, limbs: Any, *, one: bool) -> None:
     """out = entry number digits[lane] of ``count`` in every lane; all are read, whatever the digits.
 
     ``one``: the entries are plain numbers of 64-bit words, the same for all lanes; else they are vectors.
@@ -279,30 +287,45 @@ def _emit(name: str, count: int, body: Callable[..., None]) -> tuple[Any, Callab
 
 
 @intrinsic
-def row(typing: Any, columns: Any, x: Any, y: Any, limbs: Any) -> Any:
-    """columns += x[0..BLOCK) * y[0..limbs)."""
+def _row_code(_context: Any, columns: Any, x: Any, y: Any, limbs: Any) -> Any:
     return _emit("row", 4, _row)
 
 
 @intrinsic
-def reduce_row(typing: Any, columns: Any, quotient: Any, modulus: Any, inverse: Any, limbs: Any) -> Any:
-    """One block of Montgomery's reduction; the block of the quotient goes to ``quotient``."""
+def _reduce_row_code(_context: Any, columns: Any, quotient: Any, modulus: Any, inverse: Any, limbs: Any) -> Any:
     return _emit("reduce_row", 5, _reduce_row)
 
 
 @intrinsic
-def carry(typing: Any, out: Any, columns: Any, count: Any) -> Any:
-    """Columns to limbs."""
+def _carry_code(_context: Any, out: Any, columns: Any, count: Any) -> Any:
     return _emit("carry", 3, _carry)
 
 
 @intrinsic
-def select_shared(typing: Any, out: Any, entries: Any, digits: Any, count: Any, limbs: Any) -> Any:
-    """The entry that each lane's digit names, out of entries that all lanes share; reads every one."""
-    return _emit("select_shared", 5, lambda b, *args: _select(b, *args, one=True))
+def _select_shared_code(_context: Any, out: Any, entries: Any, digits: Any, count: Any, limbs: Any) -> Any:
+    return _emit("select_shared", 5, functools.partial(_select, one=True))
 
 
 @intrinsic
-def select_own(typing: Any, out: Any, entries: Any, digits: Any, count: Any, limbs: Any) -> Any:
-    """As `select_shared`, out of entries of the lanes' own."""
-    return _emit("select_own", 5, lambda b, *args: _select(b, *args, one=False))
+def _select_own_code(_context: Any, out: Any, entries: Any, digits: Any, count: Any, limbs: Any) -> Any:
+    return _emit("select_own", 5, functools.partial(_select, one=False))
+
+
+_Three = Callable[[int, int, int], None]
+_Five = Callable[[int, int, int, int, int], None]
+
+row = cast(Callable[[int, int, int, int], None], _row_code)
+"""row(columns, x, y, limbs): columns += x[0..BLOCK) * y[0..limbs)."""
+
+reduce_row = cast(_Five, _reduce_row_code)
+"""reduce_row(columns, quotient, modulus, inverse, limbs): one block of Montgomery's reduction."""
+
+carry = cast(_Three, _carry_code)
+"""carry(out, columns, count): columns to limbs; what leaves the last one is dropped."""
+
+select_shared = cast(_Five, _select_shared_code)
+"""select_shared(out, entries, digits, count, limbs): the entry that each lane's digit names, out of entries that all
+lanes share; reads every one."""
+
+select_own = cast(_Five, _select_own_code)
+"""As `select_shared`, out of entries of the lanes' own."""

@@ -24,7 +24,8 @@ No branch and no address depends on a number or an exponent.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
 
 from numba import njit
 
@@ -49,7 +50,13 @@ def work_vectors(k: int) -> int:
     return 1 + 4 * k + k + 2 * k * (4 + max(GROUPS, _ENTRIES))
 
 
-_inner: Any = njit(nogil=True, error_model="numpy")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _inner(function: F) -> F:
+    """A part of the kernels below, compiled with them."""
+    return cast(F, njit(nogil=True, error_model="numpy")(function))
+
 
 # Scratch: one vector of digits, 2k columns, 2k more columns, k limbs of a quotient, then pairs.
 
@@ -136,7 +143,7 @@ def _bits(words: Any, number: int, bit: int, count: int) -> int:
             value = (value >> shift) & ((1 << (64 - shift)) - 1)  # the words are signed, and so is the shift
             if at + 1 < width:
                 value |= words[number, at + 1] << (64 - shift)
-    return value & ((1 << count) - 1)  # type: ignore[no-any-return]  # as above
+    return value & ((1 << count) - 1)
 
 
 @_inner
@@ -243,7 +250,7 @@ def product(form: Any, work: Any, x: Any, nothing: Any, out: Any, k: int) -> Non
 def powers(
     form: Any, work: Any, x: Any, exponents: Any, bits: int, messages: Any, out: Any, second: bool, k: int
 ) -> None:
-    """x ** exponent (1 + m message) modulo m^2, row by row, for exponents of ``bits`` bits; see `_leave` for ``second``.
+    """x ** exponent (1 + m message) modulo m^2, row by row, exponents of ``bits`` bits; see `_leave` for ``second``.
 
     Fixed windows; each look-up reads all entries. The time depends on ``bits`` and the number of rows alone.
     """
@@ -286,8 +293,8 @@ def ladder(form: Any, work: Any, x: Any, window: int, out: Any, k: int) -> None:
 
 @kernel
 def fill_table(form: Any, work: Any, bases: Any, table: Any, k: int) -> None:
-    """table[i, e] = bases[i] ** e, all as limbs of pairs times R; for eight i at a time, the last ones more than once."""
-    one, base, at = _place(k, 0), _place(k, 1), _place(k, 2)
+    """table[i, e] = bases[i] ** e, as limbs of pairs times R; eight i at a time, at the end the last one repeatedly."""
+    base, at = _place(k, 1), _place(k, 2)
     positions = table.shape[0]
     for start in range(0, positions, _LANES):
         for lane in range(_LANES):

@@ -15,7 +15,7 @@ from privcompute.errors import PeerError, UsageError
 from privcompute.he.paillier.keys import PublicKey, is_size
 from privcompute.he.paillier.masks import Blinded
 from privcompute.he.paillier.packing import Interval, Packing
-from privcompute.he.paillier.squares import Rows, from_rows
+from privcompute.he.paillier.squares import Rows, from_rows, words_of
 
 if TYPE_CHECKING:
     from privcompute.he.paillier.batch import Encrypted
@@ -119,7 +119,7 @@ def _ciphertexts(data: bytes | memoryview, kind: int, key: PublicKey, shape: byt
         raise PeerError("the received ciphertexts have the wrong length", code="bad_ciphertext")
     if bytes(data[_HEAD.size : _HEAD.size + _SHAPE.size]) != shape:
         raise PeerError("the received ciphertexts have another key, packing or size", code="bad_ciphertext")
-    rows = np.frombuffer(data, "<i8", offset=_HEAD.size + _SHAPE.size).reshape(ciphertexts, -1).copy()
+    rows = np.frombuffer(data, "<i8", offset=_HEAD.size + _SHAPE.size).reshape(ciphertexts, words_of(2 * bits)).copy()
     if not valid(key.n, from_rows(rows)):
         raise PeerError("a received ciphertext is none", code="bad_ciphertext")
     return rows

@@ -169,7 +169,7 @@ class VectorSquare:
         from privcompute.he.paillier import pairs
 
         def piece(rows: list[Rows], out: Rows) -> None:
-            pairs.multiply(self._form, self._work(), *rows, out, self.k)
+            pairs.multiply(self._form, self._work(), rows[0], rows[1], rows[2], out, self.k)
 
         return self._spread(len(x), self.words, (x, y, self._messages(messages, len(x))), piece)
 
@@ -248,7 +248,9 @@ class _VectorTable:
         square = self._square
 
         def piece(rows: list[Rows], out: Rows) -> None:
-            pairs.table_powers(square._form, square._work(), self._table, TABLE_WINDOW, *rows, out, square.k)
+            exponents, messages = rows
+            work = square._work()
+            pairs.table_powers(square._form, work, self._table, TABLE_WINDOW, exponents, messages, out, square.k)
 
         return square._spread(len(exponents), square.words, (exponents, messages), piece)
 
