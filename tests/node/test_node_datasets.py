@@ -16,7 +16,7 @@ from privcompute.node import datasets
 from privcompute.node.config import Config
 from privcompute.node.datasets import Added, Declaration
 from privcompute.node.home import Home
-from privcompute.node.rules import parse_allow, parse_domains, parse_ranges
+from privcompute.node.rules import parse_allow, parse_domains, parse_key_types, parse_ranges
 from privcompute.node.setup import create_node
 from privcompute.node.store import Store
 from privcompute.tables.open import open_source
@@ -310,7 +310,7 @@ def test_the_keys_of_a_csv_file_are_text_or_what_their_owner_says(store: Store, 
     again = datasets.edit(store, CONFIG, "typed", lambda one: one, accept=lambda *_: True)
     assert again.entry.key_types == ("BIGINT", "DATE")
     place.write_text(place.read_text() + "4711x,2024-03-01,2\n")
-    with pytest.raises(UsageError, match="1 field that is no BIGINT") as error:
+    with pytest.raises(UsageError, match="fields that are no BIGINT") as error:
         datasets.edit(store, CONFIG, "typed", lambda one: one, accept=lambda *_: True)
     assert error.value.code == "bad_key_value"
     assert "4711" not in str(error.value)

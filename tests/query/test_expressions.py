@@ -11,6 +11,7 @@ from support.query_grammar import JOIN
 from support.query_tables import World, world
 
 from privcompute import query
+from privcompute.errors import UsageError
 
 NUMBERS = (
     "h.n",
@@ -150,6 +151,23 @@ def test_using_and_unqualified_names(here: World) -> None:
     sql = "SELECT COUNT(*) AS n FROM hospital.patients JOIN insurer.members USING (k1, k2) WHERE patients.n > 0"
     check(here, sql)
     check(here, sql.replace("patients.n", "hospital.patients.n"))
+
+
+def test_a_key_that_using_merges_needs_no_qualifier(here: World) -> None:
+    sql = "SELECT COUNT(DISTINCT (k1, k2)) AS n FROM hospital.patients h JOIN insurer.members i USING (k1, k2)"
+    check(here, sql)
+    check(here, sql.replace("(k1, k2)) AS", "(K2, h.k1)) AS"))
+    with pytest.raises(UsageError, match="both tables have this column"):
+        query.plan(f"SELECT COUNT(DISTINCT (k1, k2)) AS n {JOIN}", here.entries, "hospital")
+    with pytest.raises(UsageError, match="both tables have this column"):
+        query.plan(f"{sql} WHERE n > 3", here.entries, "hospital")
+
+
+def test_the_days_between_dates_of_both_parties(here: World) -> None:
+    with pytest.raises(UsageError, match="dates of both parties cannot be subtracted") as error:
+        query.plan(f"SELECT SUM(h.day - i.day) AS x {JOIN}", here.entries, "hospital")
+    written = error.value.remedy.split(": ", 1)[1].replace(".d ", ".day ")
+    check(here, f"SELECT SUM({written}) AS x {JOIN}")
 
 
 def test_an_unnamed_output_is_called_as_it_is_written(here: World) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from privcompute.errors import UsageError
 from privcompute.tables import Limits, Profile, open_source, profile
-from privcompute.tables.profiling import outward
+from privcompute.tables.profiling import check_finite, outward
 from privcompute.tables.synthetic import DEMO_QUERIES, demo_tables
 
 
@@ -81,9 +81,12 @@ def test_decimal_digits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", ["'nan'", "'inf'", "'-inf'"])
-def test_what_is_not_finite_is_refused_with_the_remedy(tmp_path: Path, value: str) -> None:
+def test_what_is_not_finite_is_refused_where_it_may_be_used(tmp_path: Path, value: str) -> None:
+    found = of(tmp_path, f"SELECT 'a' AS id, 1.5::DOUBLE AS bmi, 1 AS n UNION ALL SELECT 'b', {value}::DOUBLE, 2")
+    assert [one.finite for one in found.columns] == [True, False, True]
+    check_finite([found.columns[0], found.columns[2]])
     with pytest.raises(UsageError, match="column 'bmi' holds NaN or infinite") as caught:
-        of(tmp_path, f"SELECT 'a' AS id, 1.5::DOUBLE AS bmi UNION ALL SELECT 'b', {value}::DOUBLE")
+        check_finite(found.columns)
     assert caught.value.code == "not_finite"
     assert "NULL" in caught.value.remedy
 

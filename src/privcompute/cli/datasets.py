@@ -86,14 +86,28 @@ def _rules(function: F) -> F:
     metavar="FILE",
     help="Password file of a database (pgpass form, owner-only).",
 )
+@click.option(
+    "--key-type",
+    "key_types",
+    multiple=True,
+    metavar="COL=TYPE",
+    help="What a key of a CSV file is: BIGINT, UBIGINT, DATE, TIMESTAMP, BOOLEAN; default: text (VARCHAR).",
+)
 @_rules
-def add(name: str, source: str, keys: tuple[str, ...], credentials_file: Path | None, **options: Any) -> None:
+def add(
+    name: str,
+    source: str,
+    keys: tuple[str, ...],
+    credentials_file: Path | None,
+    key_types: tuple[str, ...],
+    **options: Any,
+) -> None:
     """Add a dataset: SOURCE is a .csv, .parquet, .duckdb or .sqlite file (?table=NAME), or postgresql://host/db?table=NAME.
 
     Nothing is copied; the source is read when a query runs.
     """
     from privcompute.cli.consent import open_store
-    from privcompute.node import datasets
+    from privcompute.node import datasets, rules
     from privcompute.node.datasets import Declaration
 
     declaration = _changed(Declaration({}, {}), options)
@@ -108,6 +122,7 @@ def add(name: str, source: str, keys: tuple[str, ...], credentials_file: Path | 
             declaration,
             credentials=credentials_file,
             accept=_acceptor(options["accept_ranges"]),
+            key_types=rules.parse_key_types(key_types),
         )
     _show(made, "added")
 
@@ -232,7 +247,7 @@ def _acceptor(accepted: bool) -> Accept:
         if derived:
             note(table(("column", "type", "from", "to"), [(one.name, one.type, one.lo, one.hi) for one in derived]))
         if cap is not None:
-            note(f"at most {cap} rows a key")
+            note(f"at most {cap} row{'' if cap == 1 else 's'} a key")
         return click.confirm("Publish them?", default=False, err=True)
 
     return accept

@@ -24,7 +24,7 @@ def plan_text(body: Mapping[str, Any]) -> str:
     lines += [
         f"  reveal: {body['reveal']} ({_REVEAL[body['reveal']]})",
         f"  result goes to: {', '.join(body['receivers'])}",
-        f"  a cell needs at least {body['minimum']} contributing people on each side",
+        f"  a cell needs at least {_people(body['minimum'])} on each side",
         f"  plan {body['plan_digest'][:16]}",
         "",
         *learned_lines(body["disclosure"], "will learn"),
@@ -129,3 +129,7 @@ _CLAUSE = re.compile(r"\s+(FROM|JOIN|WHERE|GROUP BY|ORDER BY)\b")
 def _clean(lines: Iterable[str]) -> str:
     """Names and texts may come from a peer: no control characters reach the terminal."""
     return "\n".join(printable(line) for text in lines for line in text.split("\n"))
+
+
+def _people(count: int) -> str:
+    return "1 contributing person" if count == 1 else f"{count} contributing people"

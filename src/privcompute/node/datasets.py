@@ -22,8 +22,8 @@ from privcompute.node.store import Store
 from privcompute.tables import engine
 from privcompute.tables.catalogue import MAX_BYTES, Consent, DatasetEntry, Reveal
 from privcompute.tables.local import local_features
-from privcompute.tables.open import open_source
-from privcompute.tables.profiling import Profile, profile
+from privcompute.tables.open import is_csv, open_source
+from privcompute.tables.profiling import Profile, check_finite, profile
 from privcompute.tables.schema import NUMERIC, Column, Kind
 from privcompute.tables.source import Source
 
@@ -78,8 +78,11 @@ def add(
     *,
     credentials: Path | None,
     accept: Accept,
+    key_types: Mapping[str, str] | None = None,
 ) -> Added:
     """Read a source, build its entry, and store it.
+
+    `key_types` says of key columns of a CSV file what else than text they are.
 
     Raises:
         UsageError: name, source, key or rule will not do, a value lies outside a declared range, or `accept` said no
@@ -98,7 +101,8 @@ def add(
     _check_partners(store, declaration.partners)
     place = absolute(source)
     credentials = credentials.absolute() if credentials else None
-    made = _build(store, config, name, place, tuple(keys), declaration, credentials, accept, before=None)
+    opened_source = open_source(place, credentials=credentials, keys=keys, key_types=key_types)
+    made = _build(store, config, name, opened_source, place, tuple(keys), declaration, credentials, accept, before=None)
     store.datasets.add(made.dataset)
     store.audit.append("dataset_add", dataset=name, version=made.entry.version)
     return made
@@ -116,7 +120,9 @@ def edit(
     declaration = change(declaration_of(old))
     _check_partners(store, declaration.partners)
     credentials = Path(old.credentials) if old.credentials else None
-    made = _build(store, config, name, old.source, old.entry.keys, declaration, credentials, accept, before=old.entry)
+    made = _build(
+        store, config, name, opened(old), old.source, old.entry.keys, declaration, credentials, accept, before=old.entry
+    )
     store.datasets.replace(made.dataset)
     store.audit.append("dataset_edit", dataset=name, version=made.entry.version)
     return made
@@ -162,7 +168,14 @@ def opened(dataset: Dataset) -> Source:
         dataset.source,
         credentials=Path(dataset.credentials) if dataset.credentials else None,
         keys=dataset.entry.keys,
+        key_types=_declared_types(dataset),
     )
+
+
+def _declared_types(dataset: Dataset) -> Mapping[str, str] | None:
+    """Of a CSV file what its owner said its keys are; other sources know."""
+    types = dict(zip(dataset.entry.keys, dataset.entry.key_types, strict=True))
+    return types if is_csv(dataset.source) else None
 
 
 def current_version(store: Store, dataset: Dataset, *, limits: engine.Limits | None = None) -> str:
@@ -209,6 +222,7 @@ def _build(
     store: Store,
     config: Config,
     name: str,
+    source: Source,
     place: str,
     keys: tuple[str, ...],
     declaration: Declaration,
@@ -217,12 +231,12 @@ def _build(
     *,
     before: DatasetEntry | None,
 ) -> Added:
-    source = open_source(place, credentials=credentials, keys=keys)
     limits = limits_of(config)
     keys = tuple(one.name for one in source.columns(keys))
     found = profile(source, keys, limits=limits)
     fingerprint = source.fingerprint(version_key(store), limits=limits)
     allow = rules.expand_allow(declaration.allow, found.suggested, keys)
+    check_finite([one for one in found.columns if allow.get(one.column.name)])
     columns = _columns(found, allow, rules.expand_ranges(declaration.ranges, found.suggested), before)
     domains = rules.expand_domains(declaration.domains, found.suggested)
     columns = tuple(replace(one, domain=domains.get(one.name)) for one in columns)

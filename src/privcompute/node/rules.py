@@ -39,6 +39,25 @@ def parse_allow(texts: Sequence[str]) -> dict[str, frozenset[str]]:
     return rules
 
 
+def parse_key_types(texts: Sequence[str]) -> dict[str, str] | None:
+    """`['day=DATE']` as key column to type; None if there is none. The source checks what they say.
+
+    Raises:
+        UsageError: code `bad_key_type`.
+    """
+    types: dict[str, str] = {}
+    for text in texts:
+        column, equals, kind = text.rpartition("=")
+        if not equals or not column or column in types:
+            raise UsageError(
+                f"--key-type {text!r} is not COL=TYPE, or names a column twice",
+                code="bad_key_type",
+                remedy="for example --key id --key-type id=BIGINT",
+            )
+        types[column] = kind.strip()
+    return types or None
+
+
 def _bad_rule(message: str) -> UsageError:
     return UsageError(
         message,

@@ -84,6 +84,9 @@ class Lowering:
             return self._quotient(node)
         if node.op == "case":
             return self._case(node)
+        if node.op == "days":
+            remedy = "count each party's days from a constant: (h.d - DATE '2000-01-01') - (i.d - DATE '2000-01-01')"
+            self.refuse.unsupported("dates of both parties cannot be subtracted", node.span, remedy)
         return self.refuse.unsupported("this mixes columns of both parties", node.span, JOINT)
 
     def _arithmetic(self, node: Node) -> Lowered:

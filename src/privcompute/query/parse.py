@@ -25,10 +25,12 @@ class Table:
     Attributes:
         entry: The public catalogue entry.
         names: The spellings, in lower case, that columns may be qualified with.
+        merged: The columns, in lower case, that USING makes one with the other table's: they need no qualifier.
     """
 
     entry: DatasetEntry
     names: frozenset[str]
+    merged: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,8 @@ def _tables(
         remedy = f"join with a dataset of another party; {first.entry.party} can compute this alone"
         source.refuse.unsupported("both tables belong to one party", source.span(join.this), remedy)
     shared = first.names & second.names
-    unique = (Table(first.entry, first.names - shared), Table(second.entry, second.names - shared))
+    merged = frozenset(name.name.casefold() for name in join.args.get("using") or ())
+    unique = (Table(first.entry, first.names - shared, merged), Table(second.entry, second.names - shared, merged))
     if not unique[0].names or not unique[1].names:
         source.refuse.unsupported("both tables have the same alias", source.span(join.this), "give each its own alias")
     return unique, join
@@ -186,7 +189,7 @@ def resolve(source: Source, node: exp.Column, tables: tuple[Table, ...]) -> tupl
         for side, table in enumerate(tables)
         if (not qualifier or qualifier in table.names) and (column := table.entry.column(node.name)) is not None
     ]
-    if len(found) == 1:
+    if len(found) == 1 or (found and not qualifier and node.name.casefold() in tables[0].merged):
         return found[0]
     if found:
         source.refuse.unsupported(

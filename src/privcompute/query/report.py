@@ -41,7 +41,7 @@ def _public(statement: Statement, which: tuple[int, ...]) -> tuple[Learned, ...]
         why = "both nodes derive the same plan and its bounds from it"
         what = (
             f"the catalogue entry of {name}: version, {len(entry.columns)} columns with types and public ranges"
-            f"{derived}; at most {entry.rows_per_key} rows a key; rules and minimum count"
+            f"{derived}; at most {_rows(entry.rows_per_key)} a key; rules and minimum count"
         )
         found.append(Learned("catalogue", what, why, name))
         count = f"the number of distinct keys of {name}: {entry.distinct_keys}"
@@ -82,3 +82,7 @@ def _opened(party: str, openings: tuple[Opening, ...], minimum: int) -> tuple[Le
 def _status(minimum: int) -> Learned:
     what = f"whether the result is shown (no contributor count below {minimum}), and how long the run takes"
     return Learned("status", what, "the run ends for everybody")
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"

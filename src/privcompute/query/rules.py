@@ -52,7 +52,7 @@ def check_rules(plan: Plan, entries: Mapping[str, DatasetEntry]) -> None:
             )
         if plan.minimum < entry.min_cell:
             raise PrivacyError(
-                f"the owner of {side.party}.{side.dataset} wants at least {entry.min_cell} contributors",
+                f"the owner of {side.party}.{side.dataset} wants cells of {entry.min_cell} or more contributors",
                 code="too_few",
                 party=side.party,
                 stage="plan",

@@ -2,7 +2,8 @@
 
 The whole file decides, never a sample. A column is, by the first rule that all its fields which are not NULL obey:
 
-1. a key column: VARCHAR, always: an identifier is text.
+1. a key column: VARCHAR, for an identifier is text and `007` is not `7`; or the type that its owner gives it, so that
+   it joins with numbers or dates of the other party. Then every field must be one.
 2. `true`/`false` in any case: BOOLEAN.
 3. whole numbers without superfluous zeros that fit 64 bits: BIGINT.
    One field such as `007` makes the column VARCHAR, and so does a number of more than 64 bits: these are identifiers.
@@ -25,6 +26,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from privcompute.errors import UsageError
 from privcompute.tables.engine import identifier, literal
 
 if TYPE_CHECKING:
@@ -40,8 +42,6 @@ _MOST_DIGITS = 38
 
 
 _SAMPLE = 2_000
-_EXACT_DIGITS = 15
-_MOST_DIGITS = 38
 _COLUMNS_A_QUERY = 64
 """A few columns at a time: the counters of a wide table would not fit one query."""
 
@@ -115,6 +115,59 @@ def _measures(name: str, rules: frozenset[str]) -> list[str]:
         "after": f"coalesce(max(length(split_part({x}, '.', 2))), 0)",
     }
     return [f"count({x})", *(sql if rule in rules else "0" for rule, sql in tried.items())]
+
+
+KEY_TYPES = ("VARCHAR", "BIGINT", "UBIGINT", "DATE", "TIMESTAMP", "BOOLEAN")
+"""What a key column can be said to be."""
+
+_KEY_FIELDS = {
+    "BIGINT": r"[-+]?[0-9]+",
+    "UBIGINT": r"\+?[0-9]+",
+    "DATE": _DAY,
+    "TIMESTAMP": _DAY + "|" + _INSTANT,
+    "BOOLEAN": "(?i)true|false",
+}
+
+
+def checked(keys: Sequence[str], types: Mapping[str, str]) -> dict[str, str]:
+    """The types given to key columns, names in lower case, types in upper case.
+
+    Raises:
+        UsageError: `bad_key_type` if one is no key column, or no type that a key can have.
+    """
+    names = {key.casefold() for key in keys}
+    found = {}
+    for name, kind in types.items():
+        if name.casefold() not in names:
+            raise UsageError(
+                f"{name!r} is given a key's type and is no key", code="bad_key_type", remedy=f"add --key {name}"
+            )
+        if kind.upper() not in KEY_TYPES:
+            raise UsageError(
+                f"a key cannot be {kind[:20]!r}", code="bad_key_type", remedy=f"one of {', '.join(KEY_TYPES)}"
+            )
+        found[name.casefold()] = kind.upper()
+    return found
+
+
+def check_keys(connection: duckdb.DuckDBPyConnection, table: str, types: Mapping[str, str]) -> None:
+    """Every field of a key column is of the type it was given.
+
+    Raises:
+        UsageError: `bad_key_value`; it holds no field.
+    """
+    for name, kind in types.items():
+        x = identifier(name)
+        if kind == "VARCHAR":
+            continue
+        wrong = f"TRY_CAST({x} AS {kind}) IS NULL OR NOT regexp_full_match({x}, {literal(_KEY_FIELDS[kind])})"
+        (count,) = _one(connection, f"SELECT count(*) FILTER ({wrong}) FROM {table} WHERE {x} IS NOT NULL")
+        if count:
+            raise UsageError(
+                f"the key column {name!r} holds fields that are no {kind}",
+                code="bad_key_value",
+                remedy="correct them, or leave --key-type out: as text every field is an identifier",
+            )
 
 
 def infer(connection: duckdb.DuckDBPyConnection, table: str, names: Sequence[str], keys: Sequence[str]) -> list[str]:

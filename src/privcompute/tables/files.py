@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -129,15 +129,20 @@ class CsvFile(_File):
 
     Args:
         path: the file; it may be compressed with gzip (`.csv.gz`).
-        keys: the key columns, which are text.
+        keys: the key columns, which are text unless a type is given.
+        key_types: the types of key columns, among `csv_types.KEY_TYPES`.
+
+    Raises:
+        UsageError: `bad_key_type`.
     """
 
     _format = "CSV"
     _remedy = "it needs a line of names and in every line as many fields, in UTF-8"
 
-    def __init__(self, path: Path, keys: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path, keys: Sequence[str] = (), key_types: Mapping[str, str] | None = None) -> None:
         super().__init__(path)
         self._keys = tuple(keys)
+        self._key_types = csv_types.checked(self._keys, key_types or {})
 
     @property
     def _table(self) -> str:
@@ -150,6 +155,9 @@ class CsvFile(_File):
                 # DuckDB takes lines of unequal length for a single column.
                 raise self._unreadable("its lines have different numbers of fields")
             types = csv_types.infer(connection, self._table, names, self._keys)
+            given = {name: self._key_types[name.casefold()] for name in names if name.casefold() in self._key_types}
+            csv_types.check_keys(connection, self._table, given)
+            types = [given.get(name, kind) for name, kind in zip(names, types, strict=True)]
         return columns_from(zip(names, types, strict=True))
 
     @contextmanager

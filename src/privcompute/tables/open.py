@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from privcompute.errors import UsageError
@@ -12,7 +12,18 @@ from privcompute.tables.source import Source
 _SUFFIXES = (".csv", ".csv.gz", ".parquet", ".duckdb", ".sqlite", ".sqlite3")
 
 
-def open_source(uri: str, *, credentials: Path | None = None, keys: Sequence[str] = ()) -> Source:
+def is_csv(uri: str) -> bool:
+    """Whether the source is a CSV file, whose key columns are text unless their owner says otherwise."""
+    return "://" not in uri and uri.lower().endswith((".csv", ".csv.gz"))
+
+
+def open_source(
+    uri: str,
+    *,
+    credentials: Path | None = None,
+    keys: Sequence[str] = (),
+    key_types: Mapping[str, str] | None = None,
+) -> Source:
     """The source an owner names.
 
     Args:
@@ -20,10 +31,18 @@ def open_source(uri: str, *, credentials: Path | None = None, keys: Sequence[str
             than one table, or `postgresql://host/db?table=schema.t`.
         credentials: a PostgreSQL password file.
         keys: the key columns; a CSV file needs to know them to read them as text.
+        key_types: of a CSV file, what else than text its key columns are (`csv_types.KEY_TYPES`).
 
     Raises:
-        UsageError: `bad_source`, `no_such_file`, `unreadable`, `password_in_url`, `credentials_exposed`.
+        UsageError: `bad_source`, `bad_key_type`, `no_such_file`, `unreadable`, `password_in_url`,
+            `credentials_exposed`.
     """
+    if key_types is not None and not is_csv(uri):
+        raise UsageError(
+            "only the keys of a CSV file are given a type: every other source says itself what they are",
+            code="bad_key_type",
+            remedy="leave --key-type out, or cast the column in a view",
+        )
     scheme, colon, _ = uri.partition("://")
     if colon:
         from privcompute.tables.postgresql import SCHEMES, PostgresTable
@@ -49,7 +68,7 @@ def open_source(uri: str, *, credentials: Path | None = None, keys: Sequence[str
     if asked:
         raise UsageError("a CSV or Parquet file is one table: ?table= does not apply", code="bad_source")
     if lower.endswith((".csv", ".csv.gz")):
-        return CsvFile(path, keys)
+        return CsvFile(path, keys, key_types)
     if lower.endswith(".parquet"):
         return ParquetFile(path)
     raise UsageError(

@@ -41,10 +41,12 @@ class ColumnProfile:
     Attributes:
         column: with the suggested range and, for a REAL of exact decimals, its digits.
         nulls: number of NULLs; private to the owner.
+        finite: False if it holds NaN or an infinity: then it cannot be used, see `check_finite`.
     """
 
     column: Column
     nulls: int
+    finite: bool = True
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,8 +84,7 @@ def profile(source: Source, keys: Sequence[str], *, limits: Limits | None = None
         limits: what DuckDB may use.
 
     Raises:
-        UsageError: `no_such_column`, `bad_key_type`, `not_finite` for a REAL column that holds NaN or an infinity,
-            `unreadable`.
+        UsageError: `no_such_column`, `bad_key_type`, `unreadable`.
     """
     types = key_types(source, keys)
     columns = source.schema()
@@ -143,12 +144,6 @@ def exact_decimal(x: str, digits: int) -> str:
 def _read(column: Column, figures: Sequence[Any], rows: int) -> ColumnProfile:
     filled, least, most, wrong, digits = figures
     nulls = rows - int(filled)
-    if wrong:
-        raise UsageError(
-            f"column {column.name!r} holds NaN or infinite values",
-            code="not_finite",
-            remedy="store NULL instead, or publish a view that does (CASE WHEN isfinite(x) THEN x END)",
-        )
     if column.kind is Kind.BOOLEAN:
         return ColumnProfile(replace(column, lo=Fraction(0), hi=Fraction(1)), nulls)
     if column.kind not in (Kind.INTEGER, Kind.DECIMAL, Kind.REAL):
@@ -157,7 +152,23 @@ def _read(column: Column, figures: Sequence[Any], rows: int) -> ColumnProfile:
     scale = column.scale
     if column.kind is Kind.REAL and filled and digits is not None and digits <= MAX_DIGITS:
         scale = int(digits)
-    return ColumnProfile(replace(column, scale=scale, lo=lo, hi=hi, range_origin="data-derived"), nulls)
+    return ColumnProfile(replace(column, scale=scale, lo=lo, hi=hi, range_origin="data-derived"), nulls, not wrong)
+
+
+def check_finite(columns: Sequence[ColumnProfile]) -> None:
+    """Refuse columns that peers may use though they hold NaN or an infinity.
+
+    Raises:
+        UsageError: `not_finite`.
+    """
+    for one in columns:
+        if not one.finite:
+            raise UsageError(
+                f"column {one.column.name!r} holds NaN or infinite values, and a rule allows its use",
+                code="not_finite",
+                remedy="store NULL instead, publish a view that does (CASE WHEN isfinite(x) THEN x END), or let no rule"
+                " name the column",
+            )
 
 
 def _fraction(value: int | float | Decimal | None) -> Fraction:
