@@ -11,16 +11,18 @@ import click
 from privcompute.cli.app import Command, Group, settings
 from privcompute.cli.output import interactive, note, print_json, table
 
-
-@click.command(cls=Command)
-@click.argument("peer")
-@click.option(
+_addresses = click.option(
     "--address",
     "addresses",
     multiple=True,
     metavar="HOST:PORT",
     help="Where the peer reaches this node; default: as it listens.",
 )
+
+
+@click.command(cls=Command)
+@click.argument("peer")
+@_addresses
 def invite(peer: str, addresses: tuple[str, ...]) -> None:
     """Print a one-time code with which PEER may pair with this node, within 24 hours.
 
@@ -54,13 +56,7 @@ def invite(peer: str, addresses: tuple[str, ...]) -> None:
 
 @click.command(cls=Command)
 @click.argument("code")
-@click.option(
-    "--address",
-    "addresses",
-    multiple=True,
-    metavar="HOST:PORT",
-    help="Where the peer reaches this node; default: as it listens.",
-)
+@_addresses
 def join(code: str, addresses: tuple[str, ...]) -> None:
     """Pair with the node that made this code. That node must be serving."""
     from privcompute.node.home import Home

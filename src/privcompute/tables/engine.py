@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from privcompute.errors import UsageError
+from privcompute.tables.interrupt import watched
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,6 +94,7 @@ def connect(
     }
     connection = duckdb.connect(":memory:", config=config)
     try:
+        watched(connection)
         # A day begins at the same instant on every machine.
         connection.execute("SET TimeZone = 'UTC'")
         paths = ", ".join(literal(str(path)) for path in read)
