@@ -18,14 +18,6 @@ from support.stub_node import PLAN, RELEASE, Running, running_elsewhere
 
 from privcompute.cli.app import root
 from privcompute.node.home import Home
-from privcompute.node.setup import create_node
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    made = Home(tmp_path / "h")
-    create_node(made, "hospital", None)
-    return made
 
 
 @pytest.fixture

@@ -11,14 +11,6 @@ from support.stub_node import Running, running, running_elsewhere
 
 import privcompute as pc
 from privcompute.node.home import Home
-from privcompute.node.setup import create_node
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    made = Home(tmp_path / "h")
-    create_node(made, "hospital", None)
-    return made
 
 
 @pytest.fixture

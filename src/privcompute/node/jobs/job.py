@@ -12,6 +12,7 @@ from privcompute import query
 from privcompute.errors import ConsentNeeded, IntegrityError, PeerError, PrivcomputeError, TransportError
 from privcompute.node import negotiation
 from privcompute.node.holding import Prepared, check_ledger, prepare, record_in_ledger
+from privcompute.node.jobs.reading import while_all_are_there
 from privcompute.node.negotiation import Party, Proposal
 from privcompute.psi import PsiLimits
 from privcompute.query.run import Opened, run_plan
@@ -121,7 +122,8 @@ class Job(Links):
             return None
         mine = plan.sides[side]
         self.observer(Progress(self.node.name, "reading the table", 0, 1))
-        found = await asyncio.to_thread(prepare, self.node, mine)
+        seconds = self.node.config.limits.table_seconds
+        found = await while_all_are_there(self.channels.values(), seconds, lambda: prepare(self.node, mine))
         await asyncio.to_thread(check_ledger, self.node, plan, mine, found, plan.digest())
         self.observer(Progress(self.node.name, "reading the table", 1, 1))
         return found
