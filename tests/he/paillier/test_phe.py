@@ -41,10 +41,10 @@ def test_their_ciphertexts_here(owner: PrivateKey, encryptor: Encryptor) -> None
     assert list(owner.decrypt(batch)) == [*VALUES[:-1], 1]
     both = batch + encryptor.encrypt(VALUES, PACKING)
     assert list(owner.decrypt(both)) == [*(2 * v for v in VALUES[:-1]), 1 + VALUES[-1]]
+    doubled = Packing(FixedPoint(-2000, 2000, STEP), 2048, terms=8, slots=1)
     there_and_back = phe_interop.to_encrypted_numbers(both.fresh(encryptor))
-    assert list(owner.decrypt(phe_interop.from_encrypted_numbers(owner.public, there_and_back, PACKING))) == list(
-        owner.decrypt(both)
-    )
+    batch = phe_interop.from_encrypted_numbers(owner.public, there_and_back, doubled)
+    assert list(owner.decrypt(batch)) == list(owner.decrypt(both))
 
 
 def test_their_keys_here(theirs: tuple[Any, Any]) -> None:

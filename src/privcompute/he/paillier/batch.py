@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from privcompute.he.paillier.encryptor import Encryptor
 
 
+_AT_ONCE = 16
+"""Batches that are copied side by side for one pass of the kernel."""
+
+
 class Batch:
     """A column of ``count`` values under one key, several in a ciphertext.
 
@@ -158,9 +162,8 @@ class Batch:
             raise UsageError("there are as many values to add as encrypted ones", code="mismatch")
         if not packing.fits(self.interval + bounds):
             raise _no_room()
-        messages = packing.pack(integers, bounds)
-        ones = to_rows([1] * len(self.rows), self.rows.shape[1])
-        rows = self.key.square.multiply(self.rows, ones, messages)
+        n, messages = self.key.n, from_rows(packing.pack(integers, bounds))
+        rows = self.key.square.multiply([self.rows, to_rows((1 + n * m for m in messages), self.rows.shape[1])])
         return Computed(self.key, packing, self.count, self.interval + bounds, rows)
 
     def total(self) -> Computed:
@@ -238,7 +241,7 @@ class Computed(Batch):
 
 
 def add_all(batches: Sequence[Batch]) -> Computed:
-    """Value by value; one pass, with a product a batch.
+    """Value by value; faster than one sum after the other.
 
     Raises:
         UsageError: ``mismatch``, ``head_room`` or ``empty``.
@@ -246,14 +249,16 @@ def add_all(batches: Sequence[Batch]) -> Computed:
     if not batches:
         raise UsageError("there is nothing to add up", code="empty")
     first, *others = batches
-    interval, rows = first.interval, first.rows
+    interval = first.interval
     for other in others:
         if (other.key, other.packing, other.count) != (first.key, first.packing, first.count):
             raise UsageError("only columns of one key, packing and length are added", code="mismatch")
         interval += other.interval
         if not first.packing.fits(interval):
             raise _no_room()
-        rows = first.key.square.multiply(rows, other.rows)
+    rows, square = first.rows, first.key.square
+    for start in range(0, len(others), _AT_ONCE):
+        rows = square.multiply([rows, *(other.rows for other in others[start : start + _AT_ONCE])])
     return Computed(first.key, first.packing, first.count, interval, rows)
 
 

@@ -113,7 +113,7 @@ class Encryptor:
     def _rerandomised(self, batch: Batch, messages: Rows) -> Rows:
         if batch.key != self.key:
             raise UsageError("this batch is under another key", code="mismatch")
-        return self.key.square.multiply(batch.rows, self._powers(messages))
+        return self.key.square.multiply([batch.rows, self._powers(messages)])
 
 
 class _OwnersTable:

@@ -53,7 +53,7 @@ def work_vectors(k: int) -> int:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _inner(function: F) -> F:
+def inner(function: F) -> F:
     """A part of the kernels below, compiled with them."""
     return cast(F, njit(nogil=True, error_model="numpy")(function))
 
@@ -61,17 +61,17 @@ def _inner(function: F) -> F:
 # Scratch: one vector of digits, 2k columns, 2k more columns, k limbs of a quotient, then pairs.
 
 
-@_inner
+@inner
 def _pair_at(work: Any, k: int, number: int) -> int:
     return work.ctypes.data + (1 + 5 * k + 2 * k * number) * _BYTES  # type: ignore[no-any-return]  # untyped array
 
 
-@_inner
+@inner
 def _columns_clear(work: Any, k: int) -> None:
     work[_LANES : _LANES * (1 + 4 * k)] = 0
 
 
-@_inner
+@inner
 def _finish(work: Any, form: Any, out: int, k: int, twice: int) -> None:
     """From the columns of a c and of (a d + b c) / twice to the reduced pair."""
     first = work.ctypes.data + _BYTES
@@ -93,7 +93,7 @@ def _finish(work: Any, form: Any, out: int, k: int, twice: int) -> None:
     carry(out + k * _BYTES, second + k * _BYTES, k)
 
 
-@_inner
+@inner
 def _multiply(work: Any, form: Any, out: int, x: int, y: int, k: int) -> None:
     """out = x y / R; out may be x or y."""
     _columns_clear(work, k)
@@ -108,7 +108,7 @@ def _multiply(work: Any, form: Any, out: int, x: int, y: int, k: int) -> None:
     _finish(work, form, out, k, 1)
 
 
-@_inner
+@inner
 def _square(work: Any, form: Any, x: int, k: int) -> None:
     """x = x x / R."""
     _columns_clear(work, k)
@@ -125,13 +125,13 @@ def _square(work: Any, form: Any, x: int, k: int) -> None:
     _finish(work, form, x, k, 2)
 
 
-@_inner
+@inner
 def _form_pair(form: Any, k: int, power: int) -> int:
     """Where R^power modulo m^2 stands."""
     return form.ctypes.data + (1 + k + 2 * k * (power - 1)) * _BYTES  # type: ignore[no-any-return]  # as above
 
 
-@_inner
+@inner
 def _bits(words: Any, number: int, bit: int, count: int) -> int:
     """``count`` bits of a row from ``bit`` on; bits beyond the end are 0."""
     at, shift = bit >> 6, bit & 63
@@ -146,27 +146,40 @@ def _bits(words: Any, number: int, bit: int, count: int) -> int:
     return value & ((1 << count) - 1)
 
 
-@_inner
-def _load_part(work: Any, place: int, words: Any, first: int, bit: int, k: int) -> None:
+@inner
+def limbs_in(work: Any, place: int, words: Any, first: int, bit: int, k: int) -> None:
     """k limbs of eight rows, from ``bit`` on, into the scratch from word ``place`` on."""
     for i in range(k):
         for lane in range(_LANES):
             work[place + i * _LANES + lane] = _bits(words, first + lane, bit + i * _BITS, _BITS)
 
 
-@_inner
+@inner
+def words_out(work: Any, place: int, out: Any, k: int) -> None:
+    """The k limbs of eight numbers, from word ``place`` of the scratch on, into eight rows; what is longer is cut."""
+    for lane in range(_LANES):
+        for w in range(out.shape[1]):
+            value = 0
+            for i in range(w * 64 // _BITS, min(k, (w * 64 + 63) // _BITS + 1)):
+                shift = i * _BITS - w * 64
+                limb = work[place + i * _LANES + lane]
+                value |= limb << shift if shift >= 0 else limb >> -shift
+            out[lane, w] = value
+
+
+@inner
 def _place(k: int, number: int) -> int:
     """As `_pair_at`, as an index into the scratch."""
     return _LANES * (1 + 5 * k + 2 * k * number)
 
 
-@_inner
+@inner
 def _enter(work: Any, form: Any, words: Any, first: int, to: int, spare: int, k: int) -> None:
     """x R as pair number ``to`` of eight rows x of any length that ``form`` has powers for."""
     place, other = _place(k, to), _place(k, spare)
     work[place : place + 2 * k * _LANES] = 0
     for part in range(-(-words.shape[1] * 64 // (_BITS * k))):
-        _load_part(work, other, words, first, part * k * _BITS, k)
+        limbs_in(work, other, words, first, part * k * _BITS, k)
         work[other + k * _LANES : other + 2 * k * _LANES] = 0
         at = _pair_at(work, k, spare)
         _multiply(work, form, at, at, _form_pair(form, k, part + 2), k)
@@ -177,7 +190,7 @@ def _enter(work: Any, form: Any, words: Any, first: int, to: int, spare: int, k:
         carry(at, at, k)
 
 
-@_inner
+@inner
 def _below(work: Any, form: Any, place: int, spare: int, k: int) -> None:
     """Takes the modulus off where a part is not below it; the part is below twice the modulus."""
     for lane in range(_LANES):
@@ -190,7 +203,7 @@ def _below(work: Any, form: Any, place: int, spare: int, k: int) -> None:
             work[place + i] = (work[place + i] & borrow) | (work[spare + i] & ~borrow)
 
 
-@_inner
+@inner
 def _leave(work: Any, form: Any, x: int, messages: Any, out: Any, k: int, second: bool) -> None:
     """Eight rows of x (1 + m message) / R, of pair number x; if ``second``, of that pair's second part alone.
 
@@ -199,7 +212,7 @@ def _leave(work: Any, form: Any, x: int, messages: Any, out: Any, k: int, second
     place, other, spare = _place(k, x), _place(k, 2), 2
     work[other : other + k * _LANES] = 0
     work[other : other + _LANES] = 1
-    _load_part(work, other + k * _LANES, messages, 0, 0, k)
+    limbs_in(work, other + k * _LANES, messages, 0, 0, k)
     _multiply(work, form, _pair_at(work, k, x), _pair_at(work, k, x), _pair_at(work, k, spare), k)
     _below(work, form, place, other, k)
     _below(work, form, place + k * _LANES, other, k)
@@ -213,37 +226,7 @@ def _leave(work: Any, form: Any, x: int, messages: Any, out: Any, k: int, second
             row(base + (1 + r) * _BYTES, _pair_at(work, k, x) + (k + r) * _BYTES, form.ctypes.data + _BYTES, k)
         carry(base + _BYTES, base + _BYTES, 2 * k)
         limbs, start = 2 * k, _LANES
-    for lane in range(_LANES):
-        for w in range(out.shape[1]):
-            value = 0
-            for i in range(w * 64 // _BITS, min(limbs, (w * 64 + 63) // _BITS + 1)):
-                shift = i * _BITS - w * 64
-                limb = work[start + i * _LANES + lane]
-                value |= limb << shift if shift >= 0 else limb >> -shift
-            out[lane, w] = value
-
-
-@kernel
-def multiply(form: Any, work: Any, x: Any, y: Any, messages: Any, out: Any, k: int) -> None:
-    """out = x y (1 + m message) modulo m^2, row by row."""
-    for first in range(0, x.shape[0], _LANES):
-        _enter(work, form, x, first, 0, 2, k)
-        _enter(work, form, y, first, 1, 2, k)
-        at = _pair_at(work, k, 0)
-        _multiply(work, form, at, at, _pair_at(work, k, 1), k)
-        rows = slice(first, first + _LANES)
-        _leave(work, form, 0, messages[rows], out[rows], k, False)
-
-
-@kernel
-def product(form: Any, work: Any, x: Any, nothing: Any, out: Any, k: int) -> None:
-    """Eight rows: the products of every eighth row of x modulo m^2; ``nothing`` is eight messages of zero."""
-    _enter(work, form, x, 0, 0, 2, k)
-    at = _pair_at(work, k, 0)
-    for first in range(_LANES, x.shape[0], _LANES):
-        _enter(work, form, x, first, 1, 2, k)
-        _multiply(work, form, at, at, _pair_at(work, k, 1), k)
-    _leave(work, form, 0, nothing, out, k, False)
+    words_out(work, start, out, limbs)
 
 
 @kernel

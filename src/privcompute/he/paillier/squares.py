@@ -63,8 +63,8 @@ class Square(Protocol):
 
     modulus: int
 
-    def multiply(self, x: Rows, y: Rows, messages: Rows | None = None) -> Rows:
-        """x y (1 + m message) modulo m^2, row by row."""
+    def multiply(self, factors: Sequence[Rows]) -> Rows:
+        """The product of all factors modulo m^2, row by row."""
         ...
 
     def product(self, x: Rows) -> Rows:
@@ -108,6 +108,17 @@ def _aligned(vectors: int) -> NDArray[np.int64]:
     return raw[start : start + _LANES * vectors]
 
 
+def _limbs(value: int, k: int) -> list[int]:
+    return [(value >> (limbs.BITS * i)) & ((1 << limbs.BITS) - 1) for i in range(k)]
+
+
+def _vectors(numbers: list[int]) -> NDArray[np.int64]:
+    """One vector a number, which stands in every lane."""
+    out = _aligned(len(numbers))
+    out.reshape(-1, _LANES)[:] = np.array(numbers, np.int64)[:, None]
+    return out
+
+
 class VectorSquare:
     """See `Square`; eight rows side by side.
 
@@ -126,20 +137,17 @@ class VectorSquare:
         if parts > 4:
             raise ValueError("rows of more than four parts")  # the bounds of `pairs` say so
         square, radix = modulus * modulus, 1 << (limbs.BITS * self.k)
-        numbers = [-pow(modulus, -1, 1 << limbs.BITS) % (1 << limbs.BITS)]
-        numbers += self._limbs(modulus)
+        inverse = [-pow(modulus, -1, 1 << limbs.BITS) % (1 << limbs.BITS)]
+        numbers = inverse + _limbs(modulus, self.k)
         for power in range(1, parts + 2):
             second, first = divmod(pow(radix, power, square), modulus)
-            numbers += self._limbs(first) + self._limbs(second)
-        self._form = _aligned(len(numbers))
-        self._form.reshape(-1, _LANES)[:] = np.array(numbers, np.int64)[:, None]
-        self._nothing = np.zeros((_LANES, self._half), np.int64)
+            numbers += _limbs(first, self.k) + _limbs(second, self.k)
+        self._form = _vectors(numbers)
+        inverse = [-pow(square, -1, 1 << limbs.BITS) % (1 << limbs.BITS)]
+        self._long = _vectors(inverse + _limbs(square, 2 * self.k))
 
     def __repr__(self) -> str:
         return f"VectorSquare({self.modulus.bit_length()} bits)"
-
-    def _limbs(self, value: int) -> list[int]:
-        return [(value >> (limbs.BITS * i)) & ((1 << limbs.BITS) - 1) for i in range(self.k)]
 
     def _work(self) -> NDArray[np.int64]:
         from privcompute.he.paillier import pairs
@@ -164,18 +172,21 @@ class VectorSquare:
         each(one, _split(count))
         return out
 
-    def multiply(self, x: Rows, y: Rows, messages: Rows | None = None) -> Rows:
-        """See `Square`."""
-        from privcompute.he.paillier import pairs
+    def multiply(self, factors: Sequence[Rows]) -> Rows:
+        """See `Square`; memory is a few times that of the factors."""
+        from privcompute.he.paillier import products
+
+        correction = self._correction(len(factors))
 
         def piece(rows: list[Rows], out: Rows) -> None:
-            pairs.multiply(self._form, self._work(), rows[0], rows[1], rows[2], out, self.k)
+            work = _aligned(products.product_vectors(2 * self.k))
+            products.products(self._long, work, np.stack(rows), correction, out, 2 * self.k)
 
-        return self._spread(len(x), self.words, (x, y, self._messages(messages, len(x))), piece)
+        return self._spread(len(factors[0]), self.words, factors, piece)
 
     def product(self, x: Rows) -> Rows:
-        """See `Square`."""
-        from privcompute.he.paillier import pairs
+        """See `Square`: eight products of every eighth row, and then their product."""
+        from privcompute.he.paillier import products
 
         ones = to_rows([1], self.words)
         parts = _split(len(x))
@@ -184,8 +195,9 @@ class VectorSquare:
         def one(number: int) -> None:
             rows = x[parts[number]]
             rows = np.concatenate([rows, np.repeat(ones, -len(rows) % _LANES, axis=0)])
-            out = np.zeros((_LANES, self.words), np.int64)
-            pairs.product(self._form, self._work(), rows, self._nothing, out, self.k)
+            groups = rows.reshape(-1, _LANES, self.words)
+            work, out = _aligned(products.product_vectors(2 * self.k)), np.zeros((_LANES, self.words), np.int64)
+            products.products(self._long, work, groups, self._correction(len(groups)), out, 2 * self.k)
             found[number] = out
 
         each(one, range(len(parts)))
@@ -194,6 +206,10 @@ class VectorSquare:
         for factor in from_rows(np.concatenate(found)):
             value = value * factor % square
         return to_rows([int(value)], self.words)
+
+    def _correction(self, factors: int) -> NDArray[np.int64]:
+        radix = 1 << (limbs.BITS * 2 * self.k)
+        return _vectors(_limbs(int(gmpy2.powmod(radix, factors, self.modulus**2)), 2 * self.k))
 
     def powers(self, x: Rows, exponents: Rows, bits: int, messages: Rows | None = None) -> Rows:
         """See `Square`."""
@@ -273,10 +289,12 @@ class PlainSquare:
             values = (v * f % self._square for v, f in zip(values, factors, strict=True))
         return to_rows((int(v) for v in values), self.words)
 
-    def multiply(self, x: Rows, y: Rows, messages: Rows | None = None) -> Rows:
+    def multiply(self, factors: Sequence[Rows]) -> Rows:
         """See `Square`."""
-        products = (gmpy2.mpz(a) * b % self._square for a, b in zip(from_rows(x), from_rows(y), strict=True))
-        return self._with_messages(products, messages)
+        value = [gmpy2.mpz(v) for v in from_rows(factors[0])]
+        for factor in factors[1:]:
+            value = [v * f % self._square for v, f in zip(value, from_rows(factor), strict=True)]
+        return to_rows((int(v) for v in value), self.words)
 
     def product(self, x: Rows) -> Rows:
         """See `Square`."""
@@ -352,10 +370,14 @@ def self_test(make: Callable[[int], Square]) -> bool:
     exponents, messages = to_rows(q.exponents, 1), to_rows(q.messages, narrow)
     wanted = [pow(q.base, e, m * m) * (1 + m * x) % (m * m) for e, x in zip(q.exponents, q.messages, strict=True)]
     base = to_rows([q.base % m**2] * len(wanted), wide)
+    plain = [
+        to_rows([pow(q.base, e, m * m) for e in q.exponents], wide),
+        to_rows([1 + m * x for x in q.messages], wide),
+    ]
     found = (
         square.table(q.base % m**2, 64).powers(exponents, messages),
         square.powers(base, exponents, 64, messages),
-        square.multiply(to_rows([pow(q.base, e, m * m) for e in q.exponents], wide), to_rows([1] * 4, wide), messages),
+        square.multiply(plain),
     )
     total = 1
     for value in wanted:
