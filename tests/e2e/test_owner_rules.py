@@ -142,7 +142,8 @@ def test_manual_consent_allows_one_run_of_that_plan(ruled: Pair) -> None:
     _refused(ruled.insurer.run("query", sql, "--yes"), 7, "awaiting_consent")
     (second,) = ruled.hospital.ok("requests")["requests"]
     ruled.hospital.ok("refuse", second["id"])
-    _refused(ruled.insurer.run("query", sql, "--yes"), 7, "refused")
+    refused = _refused(ruled.insurer.run("query", sql, "--yes"), 7, "refused")
+    assert second["id"] in refused["remedy"]
 
 
 def test_data_that_changed_are_not_used_unseen(ruled: Pair, tmp_path: Path) -> None:
