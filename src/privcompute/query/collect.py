@@ -108,7 +108,7 @@ class Collector:
             if count not in counts:
                 counts.append(count)
                 self.counts.setdefault(count, what)
-        terms, unit = _primitive(parts)
+        terms, unit = primitive(parts)
         return Combination(terms, unit, error, tuple(counts), exact_rows)
 
     def contributors(self, a: RowFactor, b: RowFactor, span: Span) -> tuple[tuple[Term, ...], bool]:
@@ -132,7 +132,7 @@ class Collector:
             feature = self._feature(scaled(node, node.digits), where, "integer", Fraction(1), size / unit, cap, span)
             return Encoded(feature, unit, node.carry, size)
         alone = not other.values and self._is_one(1 - side, _indicator(self._where(1 - side, other)))
-        unit = _power_of_two(node.interval.width, size, ALONE_BITS if alone else REAL_BITS)
+        unit = power_of_two(node.interval.width, size, ALONE_BITS if alone else REAL_BITS)
         feature = self._feature(render(node), where, "real", unit, size / unit + 1, cap, span)
         return Encoded(feature, unit, node.drift + unit / 2, size)
 
@@ -258,7 +258,8 @@ def _term(coef: int, kind: str, index: int) -> Term:
     return Term(coef, "product", index) if kind == "product" else Term(coef, "local", index)
 
 
-def _primitive(parts: dict[tuple[str, int], Fraction]) -> tuple[tuple[Term, ...], Fraction]:
+def primitive(parts: dict[tuple[str, int], Fraction]) -> tuple[tuple[Term, ...], Fraction]:
+    """Entries with coefficients as whole numbers without a common divisor, the first positive, and their unit."""
     kept = sorted((key, c) for key, c in parts.items() if c)
     if not kept:
         return (), Fraction(0)
@@ -269,7 +270,7 @@ def _primitive(parts: dict[tuple[str, int], Fraction]) -> tuple[tuple[Term, ...]
     return tuple(_term(int(c / unit), kind, index) for (kind, index), c in kept), unit
 
 
-def _power_of_two(width: Fraction, size: Fraction, bits: int) -> Fraction:
+def power_of_two(width: Fraction, size: Fraction, bits: int) -> Fraction:
     """The smallest power of two in which the width takes at most that many bits."""
     width = width or size or Fraction(1)
     step = Fraction(2) ** (width.numerator.bit_length() - width.denominator.bit_length() - bits - 1)

@@ -5,7 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Item = Literal["catalogue", "query", "peer_keys", "own_matches", "match_count", "timing", "opened", "status"]
+Item = Literal[
+    "catalogue",
+    "query",
+    "peer_keys",
+    "own_matches",
+    "match_count",
+    "timing",
+    "opened",
+    "status",
+    "presence",
+    "message",
+    "collusion",
+    "poisoning",
+]
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ class Node:
         drift: See the module.
         carry: See the module.
         single: Whether DuckDB would compute with it in FLOAT, 24 bits wide.
+        domain: The values that a column's owner declared, NULL aside.
         span: Where the text stands.
     """
 
@@ -56,6 +57,7 @@ class Node:
     drift: Fraction = ZERO
     carry: Fraction = ZERO
     single: bool = False
+    domain: tuple[str | int, ...] | None = field(default=None, compare=False)
     span: Span = field(default=NOWHERE, compare=False)
 
     def __hash__(self) -> int:
@@ -125,6 +127,7 @@ def column(side: int, source: Column, span: Span) -> Node:
         nullable=source.nullable,
         carry=carry,
         single=source.type == "FLOAT",
+        domain=source.domain,
         span=span,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
@@ -13,7 +14,7 @@ from privcompute.stats import estimate
 from privcompute.stats.estimate import Estimate
 from privcompute.stats.interval import UNIT
 
-Value = int | Decimal | float | None
+Value = int | Decimal | float | str | bool | dt.date | None
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,10 @@ class Finished:
     Attributes:
         columns: Names.
         types: DuckDB's types.
-        rows: One row, or none if the cell is suppressed; int, Decimal, float or None.
-        error_bound: By column, the worst-case absolute distance of the printed number to the mathematical value and
-            to what DuckDB prints; empty if the cell is suppressed.
+        rows: One row a shown cell, or the rows of a statistic's table; int, Decimal, float, None, and of groups also
+            text, booleans and dates.
+        error_bound: By column, the worst-case absolute distance of the printed number to the mathematical value and,
+            for counts, sums and averages, to what DuckDB prints, in any row; empty if nothing is shown.
         suppressed_cells: Cells that are not shown.
     """
 

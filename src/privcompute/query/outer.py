@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -76,6 +77,32 @@ class Sized:
             return f"DECIMAL(38,{self.digits})"
         return "BIGINT" if self.long and self.size <= LONG else "HUGEINT"
 
+    def numbered(self, index: Mapping[tuple[Term, ...], int], caps: int) -> Outer:
+        """The output with its openings' numbers.
+
+        Args:
+            index: Number of the opening by its terms.
+            caps: The most joined rows of one key.
+        """
+        main, rows = self.main, self.rows
+        bounds: tuple[tuple[int, int], ...] = ()
+        if main is not None and main.exact_rows:
+            bounds = tuple((index[c], caps) for c in main.counts)
+        return Outer(
+            self.op,
+            self.type,
+            tuple(a.numbered(index, caps) for a in self.args),
+            opening=None if main is None else index[main.terms],
+            second=None if rows is None else index[rows.terms],
+            factor=self.factor if main is None else main.unit,
+            row_factor=Fraction(1) if rows is None else rows.unit,
+            rows=bounds,
+            doubles=self.doubles,
+            row_error=Fraction(0) if main is None else outwards(main.error),
+            row_drift=outwards(self.drift),
+            row_size=self.row_size,
+        )
+
 
 class OuterBuilder:
     """Builds outputs.
@@ -127,9 +154,10 @@ class OuterBuilder:
             return self._sum(tree, span)
         if isinstance(tree, exp.Round | exp.Abs | exp.Coalesce | exp.Nullif | exp.Cast):
             return self._function(tree, span)
-        return self._refused(tree, span)
+        return self.refused(tree, span)
 
-    def _refused(self, tree: exp.Expression, span: Span) -> Sized:
+    def refused(self, tree: exp.Expression, span: Span) -> Sized:
+        """Refuses what is no output, by name."""
         word = self.source.word(tree)
         inner = tree.this if isinstance(tree, exp.WithinGroup) else tree
         if isinstance(inner, exp.Expression) and self.source.word(inner) in LATER:
@@ -196,7 +224,7 @@ class OuterBuilder:
         self.source.only(tree, "this", "big_int")
         argument = tree.this
         if isinstance(argument, exp.Distinct):
-            count = self._distinct(argument, span)
+            count = self.distinct(argument, span)
             most = Fraction(self.collector.matches)
             return Sized("count", Kind.INTEGER, 0, most, main=count, long=True)
         if isinstance(argument, exp.Star):
@@ -205,21 +233,24 @@ class OuterBuilder:
             node = self.builder.node(argument)
             self.arguments.append(node)
             form = self.lowering.lower(node).present
-        counted = self._combined(form, span)
+        counted = self.combined(form, span)
         return Sized("count", Kind.INTEGER, 0, Fraction(self.max_rows), main=counted, long=True)
 
-    def _combined(self, form: RowForm, span: Span, what: str = "") -> Combination:
-        what = what + self._text(span)
+    def combined(self, form: RowForm, span: Span, what: str = "") -> Combination:
+        """The opening of a form's sum."""
+        what = what + self.text(span)
         made = self.collector.combine(simplified(form), span, what)
         if not made.terms:
             self.refuse.unsupported("this is the same constant for any data", span, "aggregate a column")
         self.collector.values.setdefault(made.terms, what)
         return made
 
-    def _text(self, span: Span) -> str:
+    def text(self, span: Span) -> str:
+        """What is written there, on one line."""
         return " ".join(self.source.sql[span.start : span.end].split())
 
-    def _distinct(self, tree: exp.Distinct, span: Span) -> Combination:
+    def distinct(self, tree: exp.Distinct, span: Span) -> Combination:
+        """The opening of COUNT(DISTINCT …)."""
         self.source.only(tree, "expressions")
         columns = list(tree.expressions)
         if len(columns) == 1 and isinstance(columns[0], exp.Tuple):
@@ -235,7 +266,7 @@ class OuterBuilder:
             self.refuse.unsupported("COUNT(DISTINCT …) counts keys only", span, remedy)
         terms, exact = self.collector.contributors(Factor(), Factor(), span)
         self.collector.select(Factor(), Factor(), span)
-        self.collector.counts.setdefault(terms, self._text(span))
+        self.collector.counts.setdefault(terms, self.text(span))
         return Combination(terms, Fraction(1), Fraction(0), (terms,), exact)
 
     def _sum(self, tree: exp.Expression, span: Span) -> Sized:
@@ -249,13 +280,13 @@ class OuterBuilder:
         self.arguments.append(node)
         lowered: Lowered = self.lowering.lower(node)
         average = isinstance(tree, exp.Avg)
-        total = self._combined(lowered.value, span, "the sum in " if average else "")
+        total = self.combined(lowered.value, span, "the sum in " if average else "")
         size = node.interval.magnitude
         digits = node.digits or 0 if node.kind is Kind.DECIMAL else 0
         real = node.kind is Kind.REAL
         rows = None
         if average:
-            rows = self._combined(lowered.present, span, "the number of rows in ")
+            rows = self.combined(lowered.present, span, "the number of rows in ")
         return Sized(
             "sum" if rows is None else "avg",
             node.kind if rows is None else Kind.REAL,
@@ -272,31 +303,3 @@ class OuterBuilder:
 def _kind(args: tuple[Sized, ...]) -> Kind:
     kinds = {a.kind for a in args}
     return Kind.REAL if Kind.REAL in kinds else Kind.DECIMAL if Kind.DECIMAL in kinds else Kind.INTEGER
-
-
-def numbered(sized: Sized, index: dict[tuple[Term, ...], int], caps: int) -> Outer:
-    """The output with its openings' numbers.
-
-    Args:
-        sized: The output.
-        index: Number of the opening by its terms.
-        caps: The most joined rows of one key.
-    """
-    main, rows = sized.main, sized.rows
-    bounds: tuple[tuple[int, int], ...] = ()
-    if main is not None and main.exact_rows:
-        bounds = tuple((index[c], caps) for c in main.counts)
-    return Outer(
-        sized.op,
-        sized.type,
-        tuple(numbered(a, index, caps) for a in sized.args),
-        opening=None if main is None else index[main.terms],
-        second=None if rows is None else index[rows.terms],
-        factor=sized.factor if main is None else main.unit,
-        row_factor=Fraction(1) if rows is None else rows.unit,
-        rows=bounds,
-        doubles=sized.doubles,
-        row_error=Fraction(0) if main is None else outwards(main.error),
-        row_drift=outwards(sized.drift),
-        row_size=sized.row_size,
-    )

@@ -190,8 +190,7 @@ class Plan:
 
     def to_object(self) -> dict[str, Any]:
         """The plan as plain JSON values; no floats, fractions as text."""
-        plain = _plain(self)
-        return {"format": FORMAT, **plain}
+        return {"format": FORMAT, **plain(self)}
 
     def to_json(self) -> str:
         """Canonical JSON: equal plans give equal text."""
@@ -206,11 +205,12 @@ class Plan:
         return next((i for i, s in enumerate(self.sides) if s.party == party), None)
 
 
-def _plain(value: object) -> Any:
+def plain(value: object) -> Any:
+    """A plan or a part of it as plain JSON values."""
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        return {f.name: plain(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, Fraction):
         return str(value)
     if value is None or isinstance(value, str | int):

@@ -11,7 +11,7 @@ from privcompute.query.build import Builder
 from privcompute.query.collect import Collector
 from privcompute.query.expr import Node
 from privcompute.query.lower import Condition, Lowering
-from privcompute.query.outer import OuterBuilder, numbered
+from privcompute.query.outer import OuterBuilder
 from privcompute.query.parse import Statement, read
 from privcompute.query.plan import Kernel, Opening, Output, Plan, Side
 from privcompute.query.source import Source
@@ -69,7 +69,7 @@ def _plan(
     holders = (pair[0].party, pair[1].party)
     openings = collect.openings(collector, sides, holders, receivers)
     index = {one.terms: n for n, one in enumerate(openings)}
-    outputs = tuple(Output(name, numbered(one, index, caps)) for name, one in sized)
+    outputs = tuple(Output(name, one.numbered(index, caps)) for name, one in sized)
     kernel = _kernel(collector, sides, openings)
     bits = max(_bits(o.bound) for o in openings) if kernel is None else kernel.modulus_bits
     minimum = max(e.min_cell for e in pair)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from privcompute.errors import PrivacyError, UsageError
-from privcompute.query.plan import Plan, Side
+from privcompute.query.plan import Plan
 from privcompute.tables.catalogue import DatasetEntry
 
 _WORDS = {
@@ -41,7 +41,7 @@ def check_rules(plan: Plan, entries: Mapping[str, DatasetEntry]) -> None:
             raise UsageError(
                 f"the plan is not about the known {side.party}.{side.dataset}", code="unknown_dataset", stage="plan"
             )
-        _check_uses(side, entry)
+        check_uses(entry, side.uses, _WORDS)
         if _LEVELS.index(plan.reveal) > _LEVELS.index(entry.reveal):
             raise PrivacyError(
                 f"the owner of {side.party}.{side.dataset} lets the join reveal {entry.reveal!r} at most",
@@ -59,25 +59,35 @@ def check_rules(plan: Plan, entries: Mapping[str, DatasetEntry]) -> None:
             )
 
 
-def _check_uses(side: Side, entry: DatasetEntry) -> None:
+def check_uses(entry: DatasetEntry, uses: Iterable[tuple[str, str]], words: Mapping[str, str]) -> None:
+    """Check that an owner allows each use of its columns.
+
+    Args:
+        entry: The dataset.
+        uses: (column, use) pairs.
+        words: What each use is, for people.
+
+    Raises:
+        PrivacyError: `not_allowed`.
+    """
     needed: dict[str, set[str]] = {}
-    for column, use in side.uses:
+    for column, use in uses:
         if use not in entry.allow.get(column, frozenset()):
             needed.setdefault(column, set()).add(use)
     if not needed:
         return
     column = min(needed)
     allowed = entry.allow.get(column, frozenset())
-    where = " and ".join(_WORDS[use] for use in sorted(needed[column]))
+    where = " and ".join(words[use] for use in sorted(needed[column]))
     rule = f"its rule allows {', '.join(sorted(allowed))}" if allowed else "no rule names it, so it may not be used"
     options = " ".join(
-        "--allow " + shell(f"{name}={','.join(sorted(entry.allow.get(name, frozenset()) | uses))}")
-        for name, uses in sorted(needed.items())
+        "--allow " + shell(f"{name}={','.join(sorted(entry.allow.get(name, frozenset()) | more))}")
+        for name, more in sorted(needed.items())
     )
     raise PrivacyError(
-        f"{side.party}.{side.dataset}: column {column} is used {where}; {rule}",
+        f"{entry.party}.{entry.name}: column {column} is used {where}; {rule}",
         code="not_allowed",
-        party=side.party,
+        party=entry.party,
         stage="plan",
-        remedy=f"{side.party} runs `privcompute dataset edit {shell(side.dataset)} {options}`",
+        remedy=f"{entry.party} runs `privcompute dataset edit {shell(entry.name)} {options}`",
     )
