@@ -176,12 +176,12 @@ def test_near_against_brute_force(
     assert a.near(b, minimum) is expected
     assert b.near(a, minimum) is expected
     read = CellSets.from_bytes(b.to_bytes())
-    assert read.digest() == b.digest()
+    assert read.digest == b.digest
     assert a.near(read, minimum) is expected
     assert sizes_of(b.to_bytes()).tolist() == b.sizes.tolist()
     # What the cells are called does not matter.
     names = data.draw(st.permutations(range(5)))
-    assert family([(key, names[cell]) for key, cell in one]).digest() == a.digest()
+    assert family([(key, names[cell]) for key, cell in one]).digest == a.digest
 
 
 @given(one=PAIRS, other=PAIRS)

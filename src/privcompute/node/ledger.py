@@ -97,7 +97,7 @@ class Ledger:
             PrivacyError: code `differencing` or `queries_spent`; nothing is recorded then.
         """
         packed = [_Packed.of(one) for one in selections]
-        bodies = [(one.digest(), one.to_bytes(), one) for one in partitions]
+        bodies = [(one.digest, one.to_bytes(), one) for one in partitions]
         # Many partitions take seconds to compare: what is there already before, what came meanwhile inside.
         seen = self.epoch(version)
         self._check_partitions(version, partitions, selections, minimum)
@@ -235,7 +235,7 @@ class Ledger:
         )
         if not partitions and not earlier:
             return
-        families = {one.digest(): one for one in partitions}
+        families = {one.digest: one for one in partitions}
         plain = [CellSets.single(one) for one in selections]
         if after is None:
             pairs = [*combinations(families.values(), 2), *product(families.values(), plain)]

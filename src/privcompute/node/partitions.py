@@ -89,9 +89,10 @@ class CellSets:
         found[self.members] = self.sets
         return found
 
+    @cached_property
     def digest(self) -> bytes:
         """32 bytes, the same for the same family, whatever its cells were called."""
-        by_set = self.members[np.argsort(self.sets, kind="stable")]
+        by_set = self.members[np.argsort(self.sets.astype(_WIDTHS[_width(self.sets)]), kind="stable")]
         each = np.split(by_set, np.cumsum(self.sizes)[:-1])
         found = sorted(hashlib.sha256(one.tobytes()).digest() for one in each)
         return hashlib.sha256(self.keys.to_bytes(8, "big") + b"".join(found)).digest()
@@ -111,9 +112,12 @@ class CellSets:
         """Read `to_bytes` back."""
         keys, _, _, count_width, set_width, sizes = _HEAD.unpack_from(data)
         rest = zlib.decompressobj()
-        counts = np.frombuffer(rest.decompress(data[_HEAD.size + sizes :]), dtype=_WIDTHS[count_width]).astype(np.int64)
+        counts = np.frombuffer(rest.decompress(data[_HEAD.size + sizes :]), dtype=_WIDTHS[count_width])
         sets = np.frombuffer(zlib.decompress(rest.unused_data), dtype=_WIDTHS[set_width]).astype(np.int64)
-        return cls(keys, sizes_of(data), np.repeat(np.arange(keys, dtype=np.int64), counts), sets)
+        # A key is mostly in one set or none.
+        single = counts.max(initial=0) <= 1
+        members = np.flatnonzero(counts) if single else np.repeat(np.arange(keys), counts.astype(np.int64))
+        return cls(keys, sizes_of(data), members, sets)
 
 
 def sizes_of(data: bytes) -> Ints:
