@@ -51,7 +51,7 @@ class Collector:
         self._survivors: list[int] = []
         self._recovery = Recovery(0)
         self._released = False
-        self._turn = 0  # announcements of units so far
+        self._turn = 0  # of steps 6 and 7
         self._items: dict[int, Words] = {}
         self._late: dict[int, dict[int, bytes]] = {}  # shares of missing holders' seeds of values, by owner and point
 
@@ -238,6 +238,10 @@ class Collector:
             raise UsageError("the units to show are none of the sum's", code="bad_units")
         return units
 
+    def _next_turn(self) -> str:
+        self._turn += 1
+        return f"turn-{self._turn}"
+
     def _missing(self) -> list[int]:
         """Survivors that are gone and have not opened their part."""
         there = {*self._numbers(), *self._items}
@@ -248,12 +252,11 @@ class Collector:
         units, helped = UnitMasks(self._job.shape, shown), set[int]()
         set_shown = m.write_set(shown, len(self._job.shape.units))
         while True:
-            self._turn += 1
             self._need(self._threshold)
             missing = self._missing()
             set_gone = m.write_set(missing, len(self._names))
             text = m.shown_text(self._job, self._view, self._survivors, set_shown, set_gone)
-            certificate = await self.certify(f"shown-{self._turn}", m.SHOW + set_shown + set_gone, text)
+            certificate = await self.certify(self._next_turn(), m.SHOW + set_shown + set_gone, text)
             if certificate is None or self._missing() != missing:
                 continue
             await self._take_items(certificate, units.words, [owner for owner in missing if owner not in helped])
@@ -267,10 +270,10 @@ class Collector:
 
     async def _take_items(self, certificate: bytes, words: int, new: list[int]) -> None:
         """Takes what opens the units: from each its own items, once, and its shares of new missing ones' seeds."""
-        s = self._s
+        s, turn = self._s, self._next_turn()
 
         async def talk(party: str) -> tuple[Words | None, Rows]:
-            await s.send_bytes(party, f"shown-{self._turn}-certificate", certificate)
+            await s.send_bytes(party, turn, m.SIGNED + certificate)
             first = self._number[party] not in self._items
             items = await s.recv(party, "items", np.uint64, (words,)) if first else None
             return items, await s.recv(party, "late-shares", np.uint8, (len(new), SHARE_BYTES))
@@ -290,9 +293,9 @@ class Collector:
 
     async def finish(self) -> None:
         """Tells those that are still there that it is over."""
-        name = f"shown-{self._turn + 1}"
+        turn = self._next_turn()
         self.stages.binding = False  # all is open: an owner's refusal comes too late
-        await self.stages.each("finishing", lambda party: self._s.send_bytes(party, name, m.OVER))
+        await self.stages.each("finishing", lambda party: self._s.send_bytes(party, turn, m.OVER))
 
     def survivors(self) -> tuple[str, ...]:
         """Whose contributions are in the sums."""

@@ -51,8 +51,9 @@ def masked_sum_cost(shape: SumShape, holders: int, shown: Sequence[int], *, sign
         signatures_bytes(holders, signature, ADVERT_BYTES)
         + (here + others * DEAL_BYTES)
         + here
-        + 2 * certificate
+        + certificate
         + (1 + set_bytes(len(shape.units)) + here)
+        + (1 + certificate)
         + 1
     )
     return SumCost(by_holder, by_collector, 10, 8)

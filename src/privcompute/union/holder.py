@@ -7,15 +7,13 @@ object serves one attempt.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
 from privcompute.errors import IntegrityError, UsageError
 from privcompute.session import Session
 from privcompute.union import messages as m
-from privcompute.union.job import Contribution, Identity, SumJob, Words
+from privcompute.union.job import Contribution, Identity, Receipt, SumJob, Words
 from privcompute.union.keys import Secrets, commitment, derived, own_key, seal, unseal
 from privcompute.union.shamir import NO_SHARE, SHARE_BYTES, split
 from privcompute.union.streams import UnitMasks, apply, apply_pair
@@ -53,6 +51,7 @@ class Holder:
         self._deals: dict[int, tuple[bytes, ...]] = {}  # by dealer
         self._survivors: tuple[int, ...] = ()
         self._shown: tuple[int, ...] | None = None
+        self._signed = self._opened = False
         self._gone: set[int] = set()  # announced so far
         self._helped: set[int] = set()  # whose seed of values this holder has given its share of
 
@@ -187,8 +186,11 @@ class Holder:
         """The names of those whose contributions are in the sums.
 
         Raises:
-            IntegrityError: ``bad_survivors``: too few, not dealers, or without this holder.
+            IntegrityError: ``bad_survivors``: too few, not dealers, or without this holder; ``survivors_changed``: this
+                holder took a set before.
         """
+        if self._survivors:
+            raise self._cheated("wants another set of survivors than before", "survivors_changed")
         survivors = m.read_set(raw, len(self._names))
         known = self._me in survivors and set(survivors) <= set(self._deals)
         if not known or len(survivors) < self._least:
@@ -217,9 +219,12 @@ class Holder:
     # -- steps 6 and 7 ----------------------------------------------------------------------------------------------
 
     @property
-    def shown_limit(self) -> int:
-        """The most bytes of an announcement of units."""
-        return 1 + m.set_bytes(len(self._job.shape.units)) + m.set_bytes(len(self._names))
+    def turn_limit(self) -> int:
+        """The most bytes that the collector says in one turn."""
+        n = len(self._names)
+        return 1 + max(
+            m.set_bytes(len(self._job.shape.units)) + self.set_limit, m.signatures_bytes(n, m.MOST_SIGNATURE)
+        )
 
     def take_shown(self, raw: bytes) -> tuple[int, ...]:
         """The units to show, and beside them whom the collector lost.
@@ -228,8 +233,6 @@ class Holder:
             IntegrityError: ``shown_changed``: other units than announced before; ``bad_gone``: too many, this holder
                 itself, one that is no survivor, or fewer than before.
         """
-        if raw[:1] != m.SHOW:
-            raise m.refused("an announcement")
         head = 1 + m.set_bytes(len(self._job.shape.units))
         shown = m.read_set(raw[1:head], len(self._job.shape.units))
         gone = set(m.read_set(raw[head:], len(self._names)))
@@ -238,13 +241,28 @@ class Holder:
         few = len(gone) <= len(self._survivors) - self._threshold
         if not few or self._me in gone or not self._gone <= gone <= set(self._survivors):
             raise self._cheated("sent a list of missing holders that this holder cannot agree to", "bad_gone")
-        self._shown, self._gone = shown, gone
+        self._shown, self._gone, self._signed = shown, gone, True
         self._text = m.shown_text(self._job, self._view, self._survivors, raw[1:head], raw[head:])
         return shown
 
-    def items(self, shown: Sequence[int]) -> Words:
-        """What opens the own masks of these units, and of no others."""
-        return UnitMasks(self._job.shape, shown).items(own_key(self._secrets.values, self._job.id, "values"))
+    def take_signed(self, raw: bytes) -> None:
+        """Checks that enough survivors signed the same units, as `check_certificate` does.
+
+        Raises:
+            PeerError: ``bad_message``: this holder has signed nothing since the last ones.
+        """
+        if not self._signed:
+            raise m.refused("a list of signatures")
+        self._signed = False
+        self.check_certificate(raw[1:])
+
+    def items(self) -> Words | None:
+        """What opens the own masks of the units that are shown, and of no others; None: this holder has sent it."""
+        if self._opened or self._shown is None:
+            return None
+        self._opened = True
+        units = UnitMasks(self._job.shape, self._shown)
+        return units.items(own_key(self._secrets.values, self._job.id, "values"))
 
     def late_shares(self) -> Rows:
         """For each missing holder, ascending, not helped with yet, the share of its seed of values."""
@@ -253,6 +271,8 @@ class Holder:
         kept = [self._deals[holder][VALUES] for holder in new]
         return np.frombuffer(b"".join(kept), np.uint8).reshape(len(kept), SHARE_BYTES)
 
-    def survivors(self) -> tuple[str, ...]:
-        """The names that this holder signed."""
-        return tuple(self._names[holder] for holder in self._survivors)
+    def receipt(self, raw: bytes) -> Receipt:
+        """What this holder knows of the end; PeerError (``bad_message``) if it is none."""
+        if raw != m.OVER:
+            raise m.refused("an announcement")
+        return Receipt(tuple(self._names[holder] for holder in self._survivors), (self._shown or ()))

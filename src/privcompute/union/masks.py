@@ -36,20 +36,19 @@ Steps:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import count
 
 from privcompute.session import Session, protocol
 from privcompute.union.collector import Collector
 from privcompute.union.holder import Holder
 from privcompute.union.job import Admit, Contribution, Decide, Identity, Receipt, SumJob, Totals
-from privcompute.union.messages import ADVERT_BYTES, MOST_SIGNATURE, OVER, signatures_bytes
+from privcompute.union.messages import ADVERT_BYTES, MOST_SIGNATURE, SHOW, SIGNED, signatures_bytes
 
 _SOURCE = "Bonawitz et al., CCS 2017, section 4.3"
-_ROUNDS = 16
+ROUNDS = 16
 _LEARNED = "who took part, whose numbers are in the sums and which units were shown"
 
 
-@protocol("masked_sum", source=_SOURCE, rounds=_ROUNDS, learned=_LEARNED)
+@protocol("masked_sum", source=_SOURCE, rounds=ROUNDS, learned=_LEARNED)
 async def masked_sum_collector(s: Session, job: SumJob, identity: Identity, decide: Decide) -> Totals:
     """The collector's role.
 
@@ -83,7 +82,7 @@ async def masked_sum_collector(s: Session, job: SumJob, identity: Identity, deci
     return Totals(counts, shown, values, me.survivors(), me.stages.dropped)
 
 
-@protocol("masked_sum", source=_SOURCE, rounds=_ROUNDS, learned=_LEARNED)
+@protocol("masked_sum", source=_SOURCE, rounds=ROUNDS, learned=_LEARNED)
 async def masked_sum_holder(
     s: Session,
     job: SumJob,
@@ -130,20 +129,19 @@ async def masked_sum_holder(
     await s.off_loop(me.check_certificate, certificate)
     # 5.
     await s.send(s.peer, "shares", me.shares())
-    opened: tuple[int, ...] | None = None
-    for turn in count(1):
-        # 6.
-        announced = await s.recv_bytes(s.peer, f"shown-{turn}", me.shown_limit)
-        if announced == OVER:
-            break
-        shown = me.take_shown(announced)
-        check_shown(shown)
-        await s.send_bytes(s.peer, f"shown-{turn}-signature", me.sign())
-        certificate = await s.recv_bytes(s.peer, f"shown-{turn}-certificate", signatures_bytes(n, MOST_SIGNATURE))
-        await s.off_loop(me.check_certificate, certificate)
-        # 7.
-        if opened is None:
-            await s.send(s.peer, "items", await s.off_loop(me.items, shown))
-            opened = shown
-        await s.send(s.peer, "late-shares", me.late_shares())
-    return Receipt(me.survivors(), opened or ())
+    turn = 0
+    while True:
+        turn += 1
+        said = await s.recv_bytes(s.peer, f"turn-{turn}", me.turn_limit)
+        if said[:1] == SHOW:
+            # 6.
+            check_shown(me.take_shown(said))
+            await s.send_bytes(s.peer, f"turn-{turn}-signature", me.sign())
+        elif said[:1] == SIGNED:
+            # 7.
+            await s.off_loop(me.take_signed, said)
+            if (items := await s.off_loop(me.items)) is not None:
+                await s.send(s.peer, "items", items)
+            await s.send(s.peer, "late-shares", me.late_shares())
+        else:
+            return me.receipt(said)

@@ -23,8 +23,9 @@ DEAL_BYTES: Final = 3 * SHARE_BYTES + TAG_BYTES
 """An encrypted triple of shares, from one holder to another: of its masking key, seed of counts, seed of values."""
 ADVERT_BYTES: Final = 2 * KEY_BYTES + 2 * HASH_BYTES
 SHOW: Final = b"\x01"
+SIGNED: Final = b"\x02"
 OVER: Final = b"\x00"
-"""First byte of an announcement of step 6: units to show follow, or nothing does and the run is over."""
+"""First byte of what the collector says in steps 6 and 7: units to show follow, signatures do, or it is over."""
 _ENTRY: Final = struct.Struct("<HB")
 
 
