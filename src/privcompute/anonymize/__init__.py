@@ -1,0 +1,1 @@
+"""Release a table safely: hierarchies, privacy models, search, desensitization, detection of identifiers."""
