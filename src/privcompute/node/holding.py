@@ -14,6 +14,7 @@ from privcompute.query.run import Holding
 from privcompute.tables.local import local_features
 
 if TYPE_CHECKING:
+    from privcompute.node.catalogue import Dataset
     from privcompute.node.context import NodeContext
     from privcompute.query import Plan
     from privcompute.query.plan import Side
@@ -36,21 +37,31 @@ class Prepared:
     minimum: int
 
 
+def current(node: NodeContext, name: str, version: str) -> Dataset:
+    """The dataset, after reading all of it: its content is what the plan was made for. Blocks.
+
+    Raises:
+        UsageError: no such dataset, or the data changed since the catalogue entry was made.
+    """
+    dataset = node.store.datasets.get(name)
+    if datasets.current_version(node.store, dataset, limits=datasets.limits_of(node.config)) != version:
+        raise UsageError(
+            f"the data of {name} changed since its catalogue entry was made",
+            code="stale_entry",
+            party=node.name,
+            remedy=f"{node.name} runs `privcompute dataset edit {name}`, which reads it anew; then ask again",
+        )
+    return dataset
+
+
 def prepare(node: NodeContext, side: Side) -> Prepared:
     """Reads the table once: whole columns against their ranges, caps, features per key, selections. Blocks.
 
     Raises:
         UsageError: the data changed since the catalogue entry was made, or left a range or a cap.
     """
-    dataset = node.store.datasets.get(side.dataset)
+    dataset = current(node, side.dataset, side.version)
     limits = datasets.limits_of(node.config)
-    if datasets.current_version(node.store, dataset, limits=limits) != side.version:
-        raise UsageError(
-            f"the data of {side.dataset} changed since its catalogue entry was made",
-            code="stale_entry",
-            party=node.name,
-            remedy=f"{node.name} runs `privcompute dataset edit {side.dataset}`, which reads it anew; then ask again",
-        )
     entry = dataset.entry
     found = local_features(
         datasets.opened(dataset),

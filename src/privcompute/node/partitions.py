@@ -66,10 +66,14 @@ class CellSets:
 
         Both are over the same keys. Time and memory go with the memberships, not with sets times sets.
         """
-        if minimum <= 1 or not may_be_near(self.sizes, other.sizes, minimum):
-            return False
         if self.set_of is None and other.set_of is not None:
-            return other.near(self, minimum)
+            return len(other.near_sets(self, minimum)) > 0
+        return len(self.near_sets(other, minimum)) > 0
+
+    def near_sets(self, other: CellSets, minimum: int) -> Ints:
+        """Which sets of this family are near one of the other's, as `near` has it."""
+        if minimum <= 1 or not may_be_near(self.sizes, other.sizes, minimum):
+            return np.zeros(0, dtype=np.int64)
         width = len(other.sizes)
         found = _Common(len(self.sizes) * width)
         for a, b in _meetings(self, other):
@@ -78,7 +82,16 @@ class CellSets:
         least = (int(self.sizes.min()) + int(other.sizes.min()) - minimum) // 2
         place, common = found.above(max(least, 0))
         difference = self.sizes[place // width] + other.sizes[place % width] - 2 * common
-        return bool(((difference > 0) & (difference < minimum)).any())
+        near: Ints = np.unique(place[(difference > 0) & (difference < minimum)] // width)
+        return near
+
+    def without(self, sets: Ints) -> CellSets:
+        """The family without some of its sets."""
+        kept = np.ones(len(self.sizes), dtype=np.bool_)
+        kept[sets] = False
+        names = np.cumsum(kept) - 1
+        stays = kept[self.sets]
+        return CellSets(self.keys, self.sizes[kept], self.members[stays], names[self.sets[stays]])
 
     @cached_property
     def set_of(self) -> Ints | None:

@@ -32,12 +32,16 @@ class Pairs:
         rows: int64 (pairs,), number of rows.
         cells: int32 (pairs,).
         words: int64 (pairs,) each; bit i of word j: some row of the pair has flag 62 j + i.
+        lows: uint64 (pairs,) each: the least hash of a level among the pair's rows, 0 if none counts for it.
+        highs: likewise the greatest.
     """
 
     keys: npt.NDArray[np.int64]
     rows: npt.NDArray[np.int64]
     cells: npt.NDArray[np.int32]
     words: tuple[npt.NDArray[np.int64], ...]
+    lows: tuple[npt.NDArray[np.uint64], ...]
+    highs: tuple[npt.NDArray[np.uint64], ...]
 
     def holds(self, flag: int) -> npt.NDArray[np.bool_]:
         """Which pairs have a flag."""
@@ -47,38 +51,48 @@ class Pairs:
 
 
 def pairs_of(
-    connection: duckdb.DuckDBPyConnection, kept: Sequence[pa.RecordBatch], keys: Sequence[str], flags: int
+    connection: duckdb.DuckDBPyConnection, kept: Sequence[pa.RecordBatch], keys: Sequence[str], flags: int, levels: int
 ) -> Pairs:
     """Group rows by key and cell.
 
     Args:
         connection: any that has no table called `kept`.
-        kept: batches of columns `keys`, without NULL, `cell`, and f0, f1, … that hold the flags.
+        kept: batches of columns `keys`, without NULL, `cell`, f0, f1, … that hold the flags, and l0, l1, … that hold
+            the hashes of the levels, NULL where a row does not count for it.
         keys: names of the key columns.
         flags: the number of flags.
+        levels: the number of levels.
     """
     words = [f"f{place}" for place in range(-(-flags // MASK_BITS))]
     none = np.zeros(0, dtype=np.int64)
-    parts = [Pairs(none, none, none.astype(np.int32), (none,) * len(words))]
+    empty = (none.astype(np.uint64),) * levels
+    parts = [Pairs(none, none, none.astype(np.int32), (none,) * len(words), empty, empty)]
+    lows, highs = [f"a{place}" for place in range(levels)], [f"z{place}" for place in range(levels)]
     if kept:
         connection.register("kept", pa.Table.from_batches(kept))
         listed = ", ".join([*keys, "cell"])
-        ors = "".join(f", bit_or({name}) AS {name}" for name in words)
+        found = [f"bit_or({name}) AS {name}" for name in words]
+        found += [f"coalesce(min(l{place}), 0) AS a{place}" for place in range(levels)]
+        found += [f"coalesce(max(l{place}), 0) AS z{place}" for place in range(levels)]
+        more = "".join(f", {text}" for text in found)
         # The order of keys is the one that `local` gives, so that both count people alike.
-        query = f"SELECT {listed}, count(*) AS n{ors} FROM kept GROUP BY {listed} ORDER BY {listed}"
+        query = f"SELECT {listed}, count(*) AS n{more} FROM kept GROUP BY {listed} ORDER BY {listed}"
         last: pa.RecordBatch | None = None
         key = -1
         for batch in streamed(connection.sql(query).to_arrow_reader(MOST_ROWS), _WHAT):
             named = batch.select(list(keys))
             indices = key + np.cumsum(_begins(named, last))
             key, last = int(indices[-1]), named.slice(batch.num_rows - 1)
-            rows, cells, *found = (batch.column(name).to_numpy() for name in ("n", "cell", *words))
-            parts.append(Pairs(indices, rows, cells, tuple(found)))
+            rows, cells = batch.column("n").to_numpy(), batch.column("cell").to_numpy()
+            each = [tuple(batch.column(name).to_numpy() for name in names) for names in (words, lows, highs)]
+            parts.append(Pairs(indices, rows, cells, *each))
     return Pairs(
         np.concatenate([part.keys for part in parts]),
         np.concatenate([part.rows for part in parts]),
         np.concatenate([part.cells for part in parts]),
         tuple(np.concatenate(each) for each in zip(*(part.words for part in parts), strict=True)),
+        tuple(np.concatenate(each) for each in zip(*(part.lows for part in parts), strict=True)),
+        tuple(np.concatenate(each) for each in zip(*(part.highs for part in parts), strict=True)),
     )
 
 

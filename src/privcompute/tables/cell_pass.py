@@ -19,11 +19,12 @@ import pyarrow as pa
 
 from privcompute.errors import UsageError
 from privcompute.tables.cell_groups import Group
-from privcompute.tables.cell_pairs import pairs_of
-from privcompute.tables.cells import MAX_CELLS, Grouping, LocalCells, Partition, cell_count
+from privcompute.tables.cell_pairs import Pairs, pairs_of
+from privcompute.tables.cells import MAX_CELLS, Grouping, LevelCells, LocalCells, Partition, cell_count
 from privcompute.tables.checks import MASK_BITS, Check, limbs
 from privcompute.tables.engine import Limits, identifier, named_errors, streamed
-from privcompute.tables.features import WIDE, Feature
+from privcompute.tables.expressions import wrapped
+from privcompute.tables.features import WIDE, Feature, Level
 from privcompute.tables.keys import key_types
 from privcompute.tables.memory import give_back
 from privcompute.tables.rows import Rows, check_rows_per_key
@@ -45,6 +46,7 @@ def local_cells(
     groupings: Sequence[Grouping],
     features: Sequence[Feature],
     selections: Sequence[str] = (),
+    levels: Sequence[Level] = (),
     *,
     columns: Sequence[Column],
     rows_per_key: int,
@@ -59,11 +61,12 @@ def local_cells(
         features: what to sum over the selected rows of each cell; with `contributors`, the number of distinct keys that
             have a selected row in the cell whose encoded value is not 0.
         selections: DuckDB boolean expressions; for each, which keys have a row in which cell that passes it.
+        levels: expressions whose values the ledger looks at, each under one of the selections.
         columns: the published columns; those that are used are checked against their range, their digits, their domain
             and their promise of no NULL, over the whole table.
         rows_per_key: the public cap on rows per key, checked over the whole table.
         limits: what DuckDB may use. Beside it a row takes the bytes of its key and 12 more, 8 more again for every 62
-            selections and features of `contributors`.
+            selections and features of `contributors`, and 8 for every level.
 
     Raises:
         UsageError: as `local_features`, and `null_keys`, `outside_domain`, `too_many_cells`.
@@ -71,7 +74,7 @@ def local_cells(
     cells = cell_count(groupings)
     if cells > MAX_CELLS:
         raise UsageError(f"the groups make more than {MAX_CELLS} cells", code="too_many_cells")
-    work = _Pass(source, keys, groupings, features, selections, columns)
+    work = _Pass(source, keys, groupings, features, selections, levels, columns)
     give_back()  # what the last run left
     try:
         with source.scan(work.wanted, limits=limits) as scan, named_errors(_WHAT):
@@ -94,11 +97,13 @@ class _Pass:
         groupings: Sequence[Grouping],
         features: Sequence[Feature],
         selections: Sequence[str],
+        levels: Sequence[Level],
         columns: Sequence[Column],
     ) -> None:
         types = key_types(source, keys)
         self._keys = [f"k{place}" for place in range(len(keys))]
-        self._rows = Rows(source, features, selections, [one.sql for one in groupings], columns, [_no_null(keys)])
+        read = [one.sql for one in groupings] + [one.sql for one in levels]
+        self._rows = Rows(source, features, selections, read, columns, [_no_null(keys)])
         self.wanted = sorted(self._rows.used | {column.name for column in source.columns(keys)})
         self._groups = [Group.of(source, one) for one in groupings]
         named = [
@@ -106,6 +111,8 @@ class _Pass:
             for key, kind, name in zip(keys, types, self._keys, strict=True)
         ]
         named += [f"{group.sql} AS g{place}" for place, group in enumerate(self._groups)]
+        named += [f"hash({wrapped(one.sql)}) AS l{place}" for place, one in enumerate(levels)]
+        self._levels = levels
         self._select = [*named, *self._rows.columns()]
         self._cells = cell_count(groupings)
         pairs = [
@@ -132,6 +139,7 @@ class _Pass:
         """The query over a view of the source; its rows are the view's."""
         inner = f"SELECT {', '.join(self._select)} FROM {table}"
         outer = [*self._keys, *(f"g{place}" for place in range(len(self._groups)))]
+        outer += [f"l{place}" for place in range(len(self._levels))]
         for place, bound in enumerate(self._rows.bounds):
             if bound < WIDE:
                 outer.append(f"v{place}")
@@ -161,6 +169,10 @@ class _Pass:
             words[place // MASK_BITS] |= holds.astype(np.int64) << np.int64(place % MASK_BITS)
         kept = [batch.column(name) for name in self._keys] + [pa.array(one) for one in [cells, *words]]
         names = [*self._keys, "cell", *(f"f{place}" for place in range(len(words)))]
+        for place, level in enumerate(self._levels):
+            counts = picked[self._chosen[level.selection][1]]
+            kept.append(pa.array(_numbers(batch, f"l{place}"), pa.uint64(), mask=~counts))
+            names.append(f"l{place}")
         self._kept.append(pa.RecordBatch.from_arrays(kept, names))
 
     def judge(self) -> None:
@@ -176,7 +188,7 @@ class _Pass:
     def result(self, connection: duckdb.DuckDBPyConnection, rows_per_key: int) -> LocalCells:
         """Count keys per cell; hold the rows of each key to the cap."""
         kept, self._kept = self._kept, []
-        found = pairs_of(connection, kept, self._keys, len(self._flags))
+        found = pairs_of(connection, kept, self._keys, len(self._flags), len(self._levels))
         most = np.bincount(found.keys, found.rows).max(initial=0)
         check_rows_per_key(int(most), rows_per_key)
         contributors = {
@@ -190,7 +202,12 @@ class _Pass:
             holds = found.holds(self._flags[flag])
             partitions.append(Partition(found.keys[holds], found.cells[holds]))
         sums = tuple(contributors[pair] if counts else totals[pair] for pair, counts in self._pairs)
-        return LocalCells(sums, tuple(partitions), int(found.keys[-1]) + 1 if len(found.keys) else 0)
+        seen = tuple(self._level(found, place) for place in range(len(self._levels)))
+        return LocalCells(sums, tuple(partitions), int(found.keys[-1]) + 1 if len(found.keys) else 0, seen)
+
+    def _level(self, found: Pairs, place: int) -> LevelCells:
+        holds = found.holds(self._flags[self._chosen[self._levels[place].selection]])
+        return LevelCells(found.keys[holds], found.cells[holds], found.lows[place][holds], found.highs[place][holds])
 
 
 def _no_null(keys: Sequence[str]) -> Check:

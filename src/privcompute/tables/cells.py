@@ -95,6 +95,27 @@ class Partition:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
+class LevelCells:
+    """The values that a level takes in each cell, hashed, for the pairs of key and cell that have a selected row.
+
+    Attributes:
+        keys: int64 array of shape (pairs,), as in `Partition`.
+        cells: int32 array of shape (pairs,), as in `Partition`.
+        low: uint64 array of shape (pairs,): the least hash of the key's selected rows in the cell.
+        high: likewise the greatest; equal to `low` where they have one value. NULL is a value like others.
+    """
+
+    keys: npt.NDArray[np.int64]
+    cells: npt.NDArray[np.int32]
+    low: npt.NDArray[np.uint64]
+    high: npt.NDArray[np.uint64]
+
+    def __repr__(self) -> str:
+        """Nothing of the content."""
+        return "LevelCells()"
+
+
+@dataclass(frozen=True, repr=False, eq=False)
 class LocalCells:
     """One holder's sums per cell. Cells are numbered row by row over the groupings' values, the last one fastest.
 
@@ -102,11 +123,13 @@ class LocalCells:
         sums: for each feature one integer a cell. Unit: the feature's step; for a feature of `contributors`, keys.
         partitions: one a selection.
         distinct_keys: the number of distinct keys in the table, whatever the filter says.
+        levels: one entry a level.
     """
 
     sums: tuple[tuple[int, ...], ...]
     partitions: tuple[Partition, ...] = field(default=())
     distinct_keys: int = 0
+    levels: tuple[LevelCells, ...] = field(default=())
 
     def __repr__(self) -> str:
         """Sizes only: the sums are private."""

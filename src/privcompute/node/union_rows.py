@@ -1,0 +1,105 @@
+"""What a holder computes from its own table for a union, before anything of the run is sent; and its ledger's word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from privcompute.errors import PrivacyError, UsageError
+from privcompute.node import datasets
+from privcompute.node.partitions import CellSets
+from privcompute.tables.cell_pass import local_cells
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from privcompute.node.context import NodeContext
+    from privcompute.query.union import Member, UnionPlan
+    from privcompute.tables.cells import LocalCells
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class UnionRows:
+    """A holder's part of a union, and what its ledger has to look at.
+
+    Attributes:
+        cells: The sums.
+        partitions: The families of sets of own keys that the plan selects.
+        minimum: How many keys two of them have to differ by: this owner's own minimum.
+        least: How many holders two unions have to differ by: likewise.
+    """
+
+    cells: LocalCells
+    partitions: tuple[CellSets, ...]
+    minimum: int
+    least: int
+
+
+def prepare_union(node: NodeContext, plan: UnionPlan, member: Member) -> UnionRows:
+    """Reads the table once: whole columns against their ranges, domains and caps, sums per cell, selections. Blocks.
+
+    Raises:
+        UsageError: the data changed since the catalogue entry was made, or left a range, a domain or a cap.
+    """
+    dataset = node.store.datasets.get(member.dataset)
+    limits = datasets.limits_of(node.config)
+    if datasets.current_version(node.store, dataset, limits=limits) != member.version:
+        raise UsageError(
+            f"the data of {member.dataset} changed since its catalogue entry was made",
+            code="stale_entry",
+            party=node.name,
+            remedy=f"{node.name} runs `privcompute dataset edit {member.dataset}`, which reads it anew; then ask again",
+        )
+    entry = dataset.entry
+    found = local_cells(
+        datasets.opened(dataset),
+        member.keys,
+        plan.groupings,
+        plan.features,
+        plan.selections,
+        plan.levels,
+        columns=[c for c in entry.columns if c.name in member.columns],
+        rows_per_key=member.rows_per_key,
+        limits=limits,
+    )
+    families = tuple(CellSets.of(one, found.distinct_keys) for one in found.partitions)
+    return UnionRows(found, families, entry.min_cell, entry.min_holders)
+
+
+def check_union(node: NodeContext, plan: UnionPlan, member: Member, rows: UnionRows) -> None:
+    """Raises PrivacyError if this holder's ledger forbids the selections; a peer's refused query is counted."""
+    ledger, peer = node.store.ledger, plan.asker
+    ledger.check_queries(member.version, member.dataset, peer, node.config.limits.queries_per_peer)
+    try:
+        ledger.check(member.version, (), rows.minimum, rows.partitions)
+    except PrivacyError:
+        if peer != node.name:
+            ledger.count(version=member.version, dataset=member.dataset, peer=peer, plan_digest=plan.digest())
+        raise
+
+
+def record_union(node: NodeContext, plan: UnionPlan, member: Member, rows: UnionRows) -> None:
+    """Counts the query as released, in one durable transaction; called before anything of the rows leaves."""
+    node.store.ledger.record(
+        version=member.version,
+        dataset=member.dataset,
+        peer=plan.asker,
+        plan_digest=plan.digest(),
+        selections=(),
+        minimum=rows.minimum,
+        most_queries=node.config.limits.queries_per_peer,
+        partitions=rows.partitions,
+    )
+
+
+def record_holders(
+    node: NodeContext, plan: UnionPlan, member: Member, rows: UnionRows, survivors: Sequence[str]
+) -> None:
+    """The ledger's word on whose rows a sum holds, and the record of it; before this holder signs the set.
+
+    Raises:
+        PrivacyError: `differencing_holders`.
+    """
+    node.store.ledger.record_holders(
+        member.version, peer=plan.asker, plan_digest=plan.digest(), holders=survivors, least=rows.least
+    )
