@@ -181,6 +181,30 @@ async def test_renewal_with_overlap(hospital: Identity, insurer: Identity, renew
         await speaks(back, await asyncio.wait_for(i.came.get(), 5))
 
 
+async def test_our_renewal_ends_control_streams_to_the_old_certificate(hospital: Identity, insurer: Identity) -> None:
+    """At the next look at the book, without any dial; the peer's keeper comes back and meets the new certificate."""
+    async with (
+        party(hospital, known(insurer)) as h,
+        party(insurer, known(hospital, h.address), listen=None, keep_control=True) as i,
+    ):
+        await standing(h, insurer.fingerprint)
+        before = h.endpoint.standing._streams[insurer.fingerprint]
+        following = hospital.renew()
+        await renewal.tell(h.endpoint, "insurer", following)
+        # What the renewal changed in the insurer's book already gave it a new stream, still to the old certificate.
+        await until(lambda: h.endpoint.standing._streams.get(insurer.fingerprint) not in (None, before), "a new stream")
+        old = h.endpoint.standing._streams[insurer.fingerprint]
+        await h.endpoint.refresh()
+        assert h.endpoint.standing._streams[insurer.fingerprint] is old
+        h.endpoint.identity = following
+        await h.endpoint.refresh()
+        assert h.endpoint.standing._streams.get(insurer.fingerprint) is not old
+        await standing(h, insurer.fingerprint)
+        assert h.endpoint.standing._streams[insurer.fingerprint].own == following.fingerprint
+        link = await h.endpoint.open_link("insurer", SESSION)
+        await speaks(link, await asyncio.wait_for(i.came.get(), 5))
+
+
 async def test_a_forgotten_certificate_is_refused(hospital: Identity, insurer: Identity) -> None:
     following = insurer.renew()
     async with party(hospital, Peer("insurer", (insurer.certificate, following.certificate))) as h:

@@ -30,10 +30,12 @@ class Asking:
 
     Args:
         fingerprint: Of the certificate it came with.
+        own: Of the certificate of this node that it met.
     """
 
-    def __init__(self, fingerprint: str) -> None:
+    def __init__(self, fingerprint: str, own: str) -> None:
         self.fingerprint = fingerprint
+        self.own = own
         self._ids: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -58,9 +60,9 @@ class Standing:
         self._lock = threading.Lock()
         self._streams: dict[str, Asking] = {}
 
-    def open(self, fingerprint: str) -> Asking:
-        """A new stream of the holder of that certificate; one it had before ends."""
-        stream = Asking(fingerprint)
+    def open(self, fingerprint: str, own: str) -> Asking:
+        """A new stream of the holder of that certificate to ours called ``own``; one it had before ends."""
+        stream = Asking(fingerprint, own)
         with self._lock:
             before, self._streams[fingerprint] = self._streams.get(fingerprint), stream
         if before is not None:
@@ -80,16 +82,16 @@ class Standing:
             found = [self._streams[f] for f in fingerprints if f in self._streams]
         return bool(found) and found[-1].ask(session_id)
 
-    def keep(self, fingerprints: set[str]) -> None:
-        """Ends the streams of all other certificates."""
+    def keep(self, fingerprints: set[str], own: str) -> None:
+        """Ends the streams of all other certificates, and those that met another certificate of this node."""
         with self._lock:
-            gone = [stream for f, stream in self._streams.items() if f not in fingerprints]
+            gone = [stream for f, stream in self._streams.items() if f not in fingerprints or stream.own != own]
         for stream in gone:
             self.close(stream)
 
     def clear(self) -> None:
         """Ends all."""
-        self.keep(set())
+        self.keep(set(), "")
 
 
 class Keeper:

@@ -165,7 +165,8 @@ class Endpoint:
                 link.end(TransportError("nothing moved on the link for too long", code="idle", party=link.peer))
             elif link.unclaimed_for > self.limits.claim:
                 link.end(TransportError("nobody here took the link", code="unclaimed", party=link.peer))
-        self.standing.keep({f for peer in peers.values() for f in peer.fingerprints})
+        # A peer's control stream that met our certificate before a renewal ends; its keeper comes back to the new one.
+        self.standing.keep({f for peer in peers.values() for f in peer.fingerprints}, self.identity.fingerprint)
         self._keep_controls(peers)
 
     def _keep_controls(self, peers: dict[str, Peer]) -> None:

@@ -84,11 +84,11 @@ class _Services:
 
     def control(self, _: Iterator[ControlUp], caller: Caller) -> Iterator[ControlDown]:
         """A peer that this node may ask for links."""
-        standing = self._endpoint.standing
-        stream = standing.open(caller.fingerprint)
+        standing, own = self._endpoint.standing, self._endpoint.identity.fingerprint
+        stream = standing.open(caller.fingerprint, own)
         if not caller.context.add_callback(lambda: standing.close(stream)):
             standing.close(stream)
-        caller.context.send_initial_metadata(((FINGERPRINT_KEY, self._endpoint.identity.fingerprint),))
+        caller.context.send_initial_metadata(((FINGERPRINT_KEY, own),))
         for session_id in stream:
             yield open_session(session_id)
 
