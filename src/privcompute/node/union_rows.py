@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from privcompute.errors import PrivacyError, UsageError
+from privcompute.errors import PrivacyError
 from privcompute.node import datasets
+from privcompute.node.holding import current
+from privcompute.node.level_cells import hidden_partitions
 from privcompute.node.partitions import CellSets
 from privcompute.tables.cell_pass import local_cells
 
@@ -24,7 +26,7 @@ class UnionRows:
 
     Attributes:
         cells: The sums.
-        partitions: The families of sets of own keys that the plan selects.
+        partitions: The families of sets of own keys that the plan selects in its cells, by conditions or by values.
         minimum: How many keys two of them have to differ by: this owner's own minimum.
         least: How many holders two unions have to differ by: likewise.
     """
@@ -41,15 +43,7 @@ def prepare_union(node: NodeContext, plan: UnionPlan, member: Member) -> UnionRo
     Raises:
         UsageError: the data changed since the catalogue entry was made, or left a range, a domain or a cap.
     """
-    dataset = node.store.datasets.get(member.dataset)
-    limits = datasets.limits_of(node.config)
-    if datasets.current_version(node.store, dataset, limits=limits) != member.version:
-        raise UsageError(
-            f"the data of {member.dataset} changed since its catalogue entry was made",
-            code="stale_entry",
-            party=node.name,
-            remedy=f"{node.name} runs `privcompute dataset edit {member.dataset}`, which reads it anew; then ask again",
-        )
+    dataset = current(node, member.dataset, member.version)
     entry = dataset.entry
     found = local_cells(
         datasets.opened(dataset),
@@ -60,10 +54,12 @@ def prepare_union(node: NodeContext, plan: UnionPlan, member: Member) -> UnionRo
         plan.levels,
         columns=[c for c in entry.columns if c.name in member.columns],
         rows_per_key=member.rows_per_key,
-        limits=limits,
+        limits=datasets.limits_of(node.config),
     )
-    families = tuple(CellSets.of(one, found.distinct_keys) for one in found.partitions)
-    return UnionRows(found, families, entry.min_cell, entry.min_holders)
+    keys = found.distinct_keys
+    seen = [CellSets.of(one, keys) for one in found.partitions]
+    hidden = hidden_partitions(plan.levels, found.levels, keys, entry.min_cell)
+    return UnionRows(found, (*seen, *hidden), entry.min_cell, entry.min_holders)
 
 
 def check_union(node: NodeContext, plan: UnionPlan, member: Member, rows: UnionRows) -> None:
