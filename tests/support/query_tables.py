@@ -77,9 +77,9 @@ def world(seed: int, rows: int = 40, cap: int = 3, minimum: int = 1) -> World:
         keys = rng.permutation(rows + rows // 4)[:rows]
         for key in keys:
             copies = int(rng.integers(1, cap + 1))
-            table += [_row(rng, int(key)) for _ in range(copies)]
+            table += [random_row(rng, int(key)) for _ in range(copies)]
         if cap > 1:
-            table.append({**_row(rng, 0), "k1": None})
+            table.append({**random_row(rng, 0), "k1": None})
         tables.append(table)
     connection = duckdb.connect()
     names = (("hospital", "patients"), ("insurer", "members"))
@@ -108,7 +108,9 @@ def world(seed: int, rows: int = 40, cap: int = 3, minimum: int = 1) -> World:
     return World(entries, (tables[0], tables[1]), connection)
 
 
-def _row(rng: np.random.Generator, key: int) -> Row:
+def random_row(rng: np.random.Generator, key: int) -> Row:
+    """One row of the keys and of all columns, some of them NULL."""
+
     def maybe(value: object) -> Any:
         return None if rng.random() < 0.15 else value
 

@@ -122,13 +122,13 @@ def _collusion(plan: UnionPlan) -> Learned:
             "whoever holds both the ciphertexts and the key reads them",
         )
     t = Roster.threshold(n)
-    two = "every holder's own counts and sums" if n - 2 >= t else "the sums of the two others"
-    alone = f"with {n - 2} other holder{'s' * (n - 2 != 1)}: {two}; " if n > 2 else ""
+    rest = "the part of each" if n - 2 >= t else "the sum of the two left"
+    but_two = f"; all but two of the holders, pooling theirs: {rest}" if n > 2 else ""
     return Learned(
         "collusion",
-        f"the collector {plan.collector} together with fewer than {t} holders learns of the others only their sums "
-        f"({alone}a total less one's own part is the others'); with {t} or more, every holder's own counts and sums",
-        f"{t} of {n} shares open a mask",
+        f"the collector {plan.collector} and holders that pool what they have, fewer than {t} of {n}, learn of the others "
+        f"only their sum: the total less their own{but_two}; with {t} or more, every holder's own counts and sums",
+        f"{t} of {n} shares open a mask, and a total less all but one part is that part",
     )
 
 

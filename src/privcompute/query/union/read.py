@@ -85,7 +85,7 @@ def read(sql: str, entries: Mapping[str, DatasetEntry]) -> tuple[Source, UnionSt
     items = read_items(source, tree)
     where, having = part(tree, "where"), part(tree, "having")
     return source, UnionStatement(
-        tree.sql(dialect="postgres", comments=False),
+        _canonical(source, tree),
         union,
         tuple(conjuncts(where.this)) if isinstance(where, exp.Where) else (),
         items,
@@ -108,6 +108,17 @@ def _meant(source: Source, node: exp.Expression, items: tuple[Item, ...], union:
             if item.name.casefold() == node.name.casefold():
                 return item.expression
     return node
+
+
+def _canonical(source: Source, tree: exp.Select) -> str:
+    """The statement again; where NULL stands is written out, for PostgreSQL's habit is not ours."""
+    places = [_nulls_first(source, node) for node in tree.find_all(exp.Ordered)]
+    copy = tree.copy()
+    for node, first in zip(copy.find_all(exp.Ordered), places, strict=True):
+        text = node.this.sql(dialect="postgres", comments=False)
+        way = " DESC" if node.args.get("desc") else ""
+        node.replace(exp.Var(this=f"{text}{way} NULLS {'FIRST' if first else 'LAST'}"))
+    return copy.sql(dialect="postgres", comments=False)
 
 
 def _groups(source: Source, tree: exp.Select, items: tuple[Item, ...], union: Merged) -> tuple[exp.Expression, ...]:
