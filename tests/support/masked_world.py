@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from support.union import KeyedIdentity, Sum
-
 from privcompute.randomness import Rng
 from privcompute.session import Session, local_pair
 from privcompute.union import SumJob, SumShape
@@ -16,6 +14,7 @@ from privcompute.union.job import Words
 from privcompute.union.keys import KeyPair, commitment, derived, own_key
 from privcompute.union.shamir import Recovery
 from privcompute.union.streams import apply, apply_pair
+from support.union import KeyedIdentity, Sum
 
 
 @dataclass

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from support.union import COLLECTOR, KeyedIdentity, Sum
 from support.masked_world import World
+from support.union import COLLECTOR, KeyedIdentity, Sum
 
 from privcompute.errors import PrivcomputeError
 from privcompute.session import Session

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from support.leaving import STAGES, Leaving
-from support.union import COLLECTOR, Sum
 from support.masked_world import World
+from support.union import COLLECTOR, Sum
 
 from privcompute.session import Channel
 from privcompute.testing import Entry, RecordingChannel, Simulation

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.union import COLLECTOR, KeyedIdentity, Sum
 from support.masked_world import World
+from support.union import COLLECTOR, KeyedIdentity, Sum
 
 from privcompute.errors import IntegrityError
 from privcompute.randomness import Stream
