@@ -33,6 +33,7 @@ from privcompute.tables import (
     open_source,
 )
 from privcompute.tables.cells import MAX_CELLS
+from privcompute.tables.features import Level
 from privcompute.tables.tally import MOST_ROWS, Tally
 
 HUGE = 10**38 - 1
@@ -411,3 +412,33 @@ def test_results_show_sizes_only(tmp_path: Path) -> None:
     assert isinstance(found, LocalCells)
     assert repr(found) == "LocalCells(features=1, cells=1, partitions=1)"
     assert repr(found.partitions[0]) == "Partition()"
+
+
+def test_levels_tell_the_values_of_each_key_in_each_cell(tmp_path: Path) -> None:
+    rows: list[Row] = [
+        {"id": "a", "g": "x", "n": 1, "b": True},
+        {"id": "a", "g": "x", "n": 1, "b": True},
+        {"id": "a", "g": "x", "n": 2, "b": False},
+        {"id": "a", "g": "y", "n": 2, "b": True},
+        {"id": "b", "g": "x", "n": 2, "b": True},
+        {"id": "c", "g": "x", "b": True},
+        {"id": "d", "g": "x", "n": 5, "b": True},
+        {"id": "d", "g": "x", "n": 1, "b": True},
+        {"id": "e", "g": "z", "n": 1, "b": True},
+        {"id": "f", "g": "x", "n": 1},
+    ]
+    grouping = Grouping("g", "VARCHAR", ("x", "y"), False)
+    levels = [Level("n", 1, 0), Level("LEAST(n, 2)", 0, 0)]
+    found = local_cells(
+        table(tmp_path, rows), ["id"], [grouping], [ones()], ["true", "b"], levels, columns=(), rows_per_key=4
+    )
+    first, second = found.levels
+    assert list(zip(first.keys.tolist(), first.cells.tolist(), strict=True)) == [(0, 0), (0, 1), (1, 0), (2, 0), (3, 0)]
+    assert (first.low == first.high).tolist() == [True, True, True, True, False]
+    one, two, also_two, nothing = first.low[:4].tolist()
+    assert two == also_two
+    assert len({one, two, nothing}) == 3
+    # Without the filter the first key has two values in the cell, and the sixth is there.
+    assert second.keys.tolist() == [0, 0, 1, 2, 3, 5]
+    assert (second.low == second.high).tolist() == [False, True, True, True, False, True]
+    assert repr(first) == "LevelCells()"
