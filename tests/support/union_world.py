@@ -18,6 +18,7 @@ from privcompute.query.union import UnionPlan
 from privcompute.tables.catalogue import DatasetEntry
 from privcompute.tables.cells import Grouping, LocalCells
 from privcompute.tables.features import Feature
+from privcompute.tables.schema import Column
 from privcompute.union.job import Totals
 from support.query_tables import ALL, REGIONS, SIDE_COLUMNS, Row, random_row
 
@@ -74,12 +75,18 @@ def union_world(
     return world_of(tables, cap, minimum, min_holders)
 
 
-def world_of(tables: dict[str, list[Row]], cap: int = 1, minimum: int = 1, min_holders: int = 1) -> UnionWorld:
+def world_of(
+    tables: dict[str, list[Row]],
+    cap: int = 1,
+    minimum: int = 1,
+    min_holders: int = 1,
+    columns: tuple[Column, ...] = COLUMNS,
+) -> UnionWorld:
     """A world with these rows; what a row does not name is NULL."""
     connection = duckdb.connect()
-    types = ", ".join(["holder VARCHAR", "id BIGINT", *(f"{c.name} {c.type}" for c in COLUMNS)])
+    types = ", ".join(["holder VARCHAR", "id BIGINT", *(f"{c.name} {c.type}" for c in columns)])
     connection.execute(f"CREATE TABLE pooled ({types})")
-    names = ["id", *(c.name for c in COLUMNS)]
+    names = ["id", *(c.name for c in columns)]
     entries = {}
     for n, (party, table) in enumerate(sorted(tables.items())):
         marks = ", ".join("?" for _ in range(len(names) + 1))
@@ -93,8 +100,8 @@ def world_of(tables: dict[str, list[Row]], cap: int = 1, minimum: int = 1, min_h
             key_types=("BIGINT",),
             distinct_keys=len({row["id"] for row in table}),
             rows_per_key=cap,
-            columns=(KEY, *COLUMNS),
-            allow={c.name: ALL for c in COLUMNS},
+            columns=(KEY, *columns),
+            allow={c.name: ALL for c in columns},
             reveal="nothing",
             min_cell=minimum,
             consent="auto",
@@ -162,7 +169,7 @@ def run(world: UnionWorld, plan: UnionPlan, absent: Sequence[str] = ()) -> Total
     shown = plan.decide(counts)
     starts = plan.shape.starts
     opened = {unit: tuple(values[starts[unit] : starts[unit + 1]]) for unit in shown}
-    return Totals(counts, shown, opened, tuple(present), {party: "lost" for party in absent})
+    return Totals(counts, shown, opened, tuple(present), dict.fromkeys(absent, "lost"))
 
 
 def fractions(rows: Sequence[Row], name: str) -> list[Fraction]:

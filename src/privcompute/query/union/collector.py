@@ -81,6 +81,7 @@ class CellCollector(Collector):
         everybody: DatasetEntry = replace(entry, rows_per_key=1)
         super().__init__((entry, everybody), (base, ()), refuse)
         self.more: dict[Terms, int] = {}
+        """By count, how many contributors more than the minimum it needs."""
 
     def variables(
         self, lowered: tuple[Lowered, ...], span: Span, what: str, also: tuple[Lowered, ...] = ()
@@ -99,10 +100,10 @@ class CellCollector(Collector):
         rows = self.combine(present, span, f"the number of rows in {what}")
         self._note(rows, span, f"the number of rows in {what}")
         size = len(lowered)
-        # So many sums open besides n; that many people more than the minimum have to take part.
-        opened = size + size * (size + 1) // 2
+        # The parameters of one variable explained by the others: an intercept, their coefficients, a variance. So many
+        # people more than the minimum have to take part.
         for count in rows.counts:
-            self.more[count] = max(self.more.get(count, 0), opened)
+            self.more[count] = max(self.more.get(count, 0), size + 1)
         values = [one.value * present for one in lowered]
         sums = tuple(self.moment(v, span, f"a sum in {what}") for v in values)
         products = tuple(

@@ -56,7 +56,5 @@ class HavingBuilder:
         if op in _ORDERED:
             self.source.only(tree, "this", "expression")
             return _truth(op, self.cells.build(tree.this), self.cells.build(tree.expression))
-        remedy = (
-            "compare aggregates and numbers, with AND, OR, NOT, BETWEEN, IS NULL; conditions on rows go to WHERE"
-        )
+        remedy = "compare aggregates and numbers, with AND, OR, NOT, BETWEEN, IS NULL; conditions on rows go to WHERE"
         return self.refuse.unsupported("this is not supported in HAVING", self.source.span(tree), remedy)

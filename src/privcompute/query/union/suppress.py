@@ -2,18 +2,22 @@
 
 A unit is shown only if each of its counts has enough contributors from enough holders. Whoever knows a total learns
 the sum of what is not shown: so for the whole table and for each marginal of it (fix the values of some groupings, add
-over the others) the units not shown have together nobody, or enough people from enough holders. Else the last shown
-unit of that line, in the public order of cells, is left out too, until it holds everywhere.
+over the others) the units not shown have together nobody, or enough people from enough holders. Where a marginal leaves
+one such unit, that unit is known and covers nothing in its other marginals; and so on, one unit after the other. Where
+this gives something away, the last shown unit, in the public order of cells, of the line in question is left out too,
+until it holds everywhere.
 
 The contributors of several units are not disjoint: a person with many rows may stand in many cells, a holder in all.
 So of a line counts its largest unit, or the sum over the most cells that one person can be in; of holders the unit
-with the most. Both are never more than the truth, and one unit that was to be shown brings enough of both: it costs
-one unit a line.
+with the most. Both are never more than the truth, and one unit that was to be shown brings enough of both.
+
+Source: the cell suppression problem, as in Hundepool et al., Statistical Disclosure Control (2012), chapter 4; here
+with a greedy choice, and without what sums and differences of several marginals would give beyond single units.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -51,9 +55,7 @@ def shown_units(counts: Sequence[int], rule: Rule) -> tuple[int, ...]:
         for start in range(0, len(counts), width)
     ]
     shown = {n for n, unit in enumerate(units) if _enough(unit, rule)}
-    lines = list(_lines(rule.axes))
-    while _complete(units, shown, lines, rule):
-        pass
+    _Cover(units, shown, rule).complete()
     return tuple(sorted(shown))
 
 
@@ -63,17 +65,73 @@ def _enough(unit: Sequence[Count], rule: Rule) -> bool:
     )
 
 
-def _complete(units: Sequence[Sequence[Count]], shown: set[int], lines: Sequence[Sequence[int]], rule: Rule) -> bool:
-    """Leaves out one unit more of each line that gives something away; whether there was one."""
-    changed = False
-    for line in lines:
-        left_out = [units[n] for n in line if n not in shown]
-        if _tells(left_out, rule):
-            last = next((n for n in reversed(line) if n in shown), None)
+class _Cover:
+    """Leaves out units until what is left out tells nothing.
+
+    Args:
+        units: The counts of all units.
+        shown: The units that are shown; changed.
+        rule: What has to hold.
+    """
+
+    def __init__(self, units: Sequence[Sequence[Count]], shown: set[int], rule: Rule) -> None:
+        self.units = units
+        self.shown = shown
+        self.rule = rule
+        self.lines = list(_lines(rule.axes))
+        self.peopled = {n for n, unit in enumerate(units) if any(people for people, _ in unit)}
+
+    def complete(self) -> None:
+        """Until there is nothing to leave out."""
+        while self._directly() or self._step_by_step():
+            pass
+
+    def _left_out(self, line: Sequence[int], known: Collection[int] = ()) -> list[int]:
+        return [n for n in line if n in self.peopled and n not in self.shown and n not in known]
+
+    def _leave_out(self, candidates: Iterable[int]) -> int | None:
+        last = max((n for n in candidates if n in self.shown), default=None)
+        if last is not None:
+            self.shown.discard(last)
+        return last
+
+    def _tells(self, left_out: Sequence[int]) -> bool:
+        return _tells([self.units[n] for n in left_out], self.rule)
+
+    def _directly(self) -> bool:
+        """Covers the lines that tell something by themselves; whether there was one."""
+        changed = False
+        for line in self.lines:
+            if self._tells(self._left_out(line)):
+                changed = self._leave_out(line) is not None or changed
+        return changed
+
+    def _step_by_step(self) -> bool:
+        """Covers what becomes known one unit after the other; whether there was something."""
+        known: dict[int, Sequence[int]] = {}  # and the line that gave it
+        before = -1
+        while len(known) > before:
+            before = len(known)
+            for line in self.lines:
+                rest = self._left_out(line, known)
+                if len(rest) == 1:
+                    known[rest[0]] = line
+        changed: set[int] = set()
+        for line in self.lines:
+            rest = self._left_out(line, known)
+            told = [n for n in line if n in known]
+            # A small unit among the known ones is what its line gave when it was the only one left.
+            small = [n for n in told if self._tells([n])]
+            if not small and not self._tells(rest):
+                continue
+            sources = {m for n in told for m in known[n]}
+            if changed & sources or changed & set(line):
+                continue  # covered in this pass already, perhaps
+            last = self._leave_out(sources)
+            last = self._leave_out(line) if last is None else last
             if last is not None:
-                shown.discard(last)
-                changed = True
-    return changed
+                changed.add(last)
+        return bool(changed)
 
 
 def _tells(left_out: Sequence[Sequence[Count]], rule: Rule) -> bool:
