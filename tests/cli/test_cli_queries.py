@@ -33,7 +33,7 @@ def run(home: Home, *words: str) -> Result:
 def test_explain_for_programs_and_people(home: Home, node: Running) -> None:
     result = run(home, "explain", "SELECT …", "--json", "--reveal", "matches", "--to", "bank")
     assert json.loads(result.stdout) == PLAN
-    assert node.calls == [{"op": "explain", "sql": "SELECT …", "reveal": "matches", "to": ["bank"]}]
+    assert node.calls == [{"op": "explain", "sql": "SELECT …", "reveal": "matches", "to": ["bank"], "union": None}]
     text = run(home, "explain", "SELECT …").stdout
     for part in ("hospital will learn:", "n [12 bits]: asked for", "3 rounds", "result goes to: hospital"):
         assert part in text

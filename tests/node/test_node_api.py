@@ -33,8 +33,8 @@ async def test_explain_and_query_through_the_running_node(home: Home) -> None:
         assert release.id == "r1"
         assert news == [pc.Progress("insurer", "align", 1, 2)]
         assert node.calls == [
-            {"op": "explain", "sql": "SELECT …", "reveal": None, "to": ["bank"]},
-            {"op": "query", "sql": "SELECT …", "reveal": "matches", "to": []},
+            {"op": "explain", "sql": "SELECT …", "reveal": None, "to": ["bank"], "union": None},
+            {"op": "query", "sql": "SELECT …", "reveal": "matches", "to": [], "union": None},
         ]
 
 

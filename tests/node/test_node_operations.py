@@ -101,7 +101,7 @@ class World:
             self.plans.append(plan)
             return agree
 
-        body = {"op": op, "sql": sql, "reveal": None, "to": list(to)}
+        body = {"op": op, "sql": sql, "reveal": None, "to": list(to), "union": None}
         found = await operations.perform(self.nodes[asker], body, consent, self.news.append)
         await asyncio.gather(*self.tasks)
         return cast(dict[str, Any], json.loads(json.dumps(found, allow_nan=False)))

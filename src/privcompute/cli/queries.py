@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,15 +22,53 @@ if TYPE_CHECKING:
 _REVEAL = click.Choice(["nothing", "size", "matches"])
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What the command line says of a question besides its text; the names are those of `Node.query`."""
+
+    reveal: str | None
+    to: tuple[str, ...]
+    scheme: str | None
+    key_holder: str | None
+    quorum: int | None
+
+
+def _options(function: Callable[..., None]) -> Callable[..., None]:
+    """The options that `explain` and `query` share."""
+    for option in reversed(
+        [
+            click.option(
+                "--reveal",
+                type=_REVEAL,
+                help="How much the join itself may tell; default: the least both owners allow.",
+            ),
+            click.option("--to", multiple=True, metavar="PARTY", help="Who receives the result; default: this node."),
+            click.option(
+                "--scheme",
+                type=click.Choice(["masks", "paillier"]),
+                help="Of a union: how the sums are computed; default: masks.",
+            ),
+            click.option("--key-holder", metavar="PARTY", help="Of a union by Paillier: who holds the key."),
+            click.option(
+                "--quorum",
+                type=click.IntRange(min=2),
+                metavar="N",
+                help="Of a union: the fewest holders with which it may finish.",
+            ),
+        ]
+    ):
+        function = option(function)
+    return function
+
+
 @click.command(cls=Command)
 @click.argument("sql")
-@click.option("--reveal", type=_REVEAL, help="How much the join itself may tell.")
-@click.option("--to", "receivers", multiple=True, metavar="PARTY", help="Who receives the result; default: this node.")
-def explain(sql: str, reveal: str | None, receivers: tuple[str, ...]) -> None:
+@_options
+def explain(sql: str, **options: Any) -> None:
     """Show a query's plan, cost and what each party would learn. Nothing is computed."""
     from privcompute.cli.render import plan_text
 
-    body = _explain(_home(), sql, reveal, receivers).body
+    body = _explain(_home(), sql, _Asked(**options)).body
     if settings().json:
         print_json(body)
     else:
@@ -37,8 +77,7 @@ def explain(sql: str, reveal: str | None, receivers: tuple[str, ...]) -> None:
 
 @click.command(cls=Command)
 @click.argument("sql")
-@click.option("--reveal", type=_REVEAL, help="How much the join itself may tell; default: the least both owners allow.")
-@click.option("--to", "receivers", multiple=True, metavar="PARTY", help="Who receives the result; default: this node.")
+@_options
 @click.option("--yes", is_flag=True, help="Agree to the plan without being asked.")
 @click.option(
     "--output",
@@ -46,8 +85,8 @@ def explain(sql: str, reveal: str | None, receivers: tuple[str, ...]) -> None:
     metavar="FILE.csv|.parquet",
     help="Write the rows to this file, too.",
 )
-def query(sql: str, reveal: str | None, receivers: tuple[str, ...], yes: bool, output: Path | None) -> None:
-    """Ask a question over the join of two parties' tables.
+def query(sql: str, yes: bool, output: Path | None, **options: Any) -> None:
+    """Ask a question over the join of two parties' tables, or over the union of many parties' rows.
 
     Shows the plan and what each party will learn, asks for consent, runs, prints the result.
     """
@@ -65,8 +104,8 @@ def query(sql: str, reveal: str | None, receivers: tuple[str, ...], yes: bool, o
             code="bad_output",
             remedy="make it, or name another",
         )
-    home = _home()
-    agreed = None if yes else _ask_person(home, sql, reveal, receivers)
+    home, asked = _home(), _Asked(**options)
+    agreed = None if yes else _ask_person(home, sql, asked)
 
     def consent(plan: Explanation) -> bool:
         if agreed is None:
@@ -75,7 +114,7 @@ def query(sql: str, reveal: str | None, receivers: tuple[str, ...], yes: bool, o
         # What the person agreed to is this very plan; a dataset may have changed since.
         return plan.plan_digest == agreed
 
-    release = asyncio.run(_run(home, sql, reveal, receivers, consent))
+    release = asyncio.run(_run(home, sql, asked, consent))
     if output is not None and release.value.columns:
         _write(release, output)
         note(f"wrote {output}")
@@ -96,21 +135,21 @@ def _home() -> Home:
     return home
 
 
-def _explain(home: Home, sql: str, reveal: str | None, receivers: tuple[str, ...]) -> Explanation:
+def _explain(home: Home, sql: str, asked: _Asked) -> Explanation:
     from privcompute.node.api import Node
 
     async def run() -> Explanation:
         async with Node.open(home.path) as node:
-            return await node.explain(sql, reveal=reveal, to=receivers)
+            return await node.explain(sql, **asdict(asked))
 
     return asyncio.run(run())
 
 
-def _ask_person(home: Home, sql: str, reveal: str | None, receivers: tuple[str, ...]) -> str:
+def _ask_person(home: Home, sql: str, asked: _Asked) -> str:
     """Show the plan and ask; returns the digest of what was agreed. No session waits for the person meanwhile."""
     from privcompute.cli.render import plan_text
 
-    plan = _explain(home, sql, reveal, receivers)
+    plan = _explain(home, sql, asked)
     note(plan_text(plan.body) + "\n")
     if not interactive():
         raise ConsentNeeded(
@@ -118,24 +157,23 @@ def _ask_person(home: Home, sql: str, reveal: str | None, receivers: tuple[str, 
             code="consent_needed",
             remedy="add --yes to agree beforehand, or run the command on a terminal",
         )
-    if not click.confirm(f"Run this plan (reveal: {plan.reveal})?", default=False, err=True):
+    if not click.confirm(f"Run this plan ({_mode(plan.body)})?", default=False, err=True):
         raise ConsentNeeded("not agreed; nothing was computed", code="not_agreed")
     return plan.plan_digest
 
 
-async def _run(
-    home: Home,
-    sql: str,
-    reveal: str | None,
-    receivers: tuple[str, ...],
-    consent: object,
-) -> QueryRelease:
+def _mode(body: Mapping[str, Any]) -> str:
+    """The one word of a plan that a person should have read."""
+    return f"scheme: {body['scheme']}" if body.get("scheme") else f"reveal: {body['reveal']}"
+
+
+async def _run(home: Home, sql: str, asked: _Asked, consent: Callable[[Explanation], bool]) -> QueryRelease:
     from privcompute.cli.progress import ProgressLines
     from privcompute.node.api import Node
 
     async with Node.open(home.path) as node:
         with ProgressLines() as lines:
-            return await node.query(sql, reveal=reveal, to=receivers, consent=consent, progress=lines)  # type: ignore[arg-type]
+            return await node.query(sql, **asdict(asked), consent=consent, progress=lines)
 
 
 def _write(release: QueryRelease, path: Path) -> None:

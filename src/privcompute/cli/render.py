@@ -15,16 +15,14 @@ from privcompute.cli.output import printable, table
 def plan_text(body: Mapping[str, Any]) -> str:
     """The plan, its cost and its disclosure report."""
     lines = [sql_text(body["sql"]), ""]
-    for side in body.get("sides", ()):
+    for side in body.get("sides") or body.get("members", ()):
         uses = ", ".join(f"{column} ({use})" for column, use in side["uses"])
         lines.append(
             f"  {side['party']}.{side['dataset']}: {side['distinct_keys']:,} keys"
             f" ({', '.join(side['keys'])}); uses {uses or 'its keys only'}"
         )
+    lines += _union_lines(body) if body.get("scheme") else _join_lines(body)
     lines += [
-        f"  reveal: {body['reveal']} ({_REVEAL[body['reveal']]})",
-        f"  result goes to: {', '.join(body['receivers'])}",
-        f"  a cell needs at least {_people(body['minimum'])} on each side",
         f"  plan {body['plan_digest'][:16]}",
         "",
         *learned_lines(body["disclosure"], "will learn"),
@@ -40,6 +38,35 @@ def plan_text(body: Mapping[str, Any]) -> str:
     return _clean(lines)
 
 
+def _join_lines(body: Mapping[str, Any]) -> list[str]:
+    return [
+        f"  reveal: {body['reveal']} ({_REVEAL[body['reveal']]})",
+        f"  result goes to: {', '.join(body['receivers'])}",
+        f"  a cell needs at least {_people(body['minimum'])} on each side",
+    ]
+
+
+def _union_lines(body: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for group in body["groups"]:
+        values = ["NULL" if value is None else str(value) for value in group["values"]]
+        more = f", … ({len(values)} in all)" if len(values) > _SHOWN_VALUES else ""
+        lines += _wrapped(f"  groups of {group['sql']}: {', '.join(values[:_SHOWN_VALUES])}{more}")
+    keyed = f"; {body['key_holder']} holds the key" if body["key_holder"] else ""
+    return [
+        *lines,
+        f"  scheme: {body['scheme']} ({_SCHEME[body['scheme']]}{keyed})",
+        f"  collector: {body['asker']}; result goes to: {', '.join(body['receivers'])}",
+        f"  a cell needs at least {_people(body['minimum'])}, and at least {body['min_holders']} holders",
+        f"  finishes with {body['quorum']} of {len(body['members'])} holders or more",
+    ]
+
+
+_SHOWN_VALUES = 12
+_SCHEME = {
+    "masks": "double masks: nobody sees one holder's numbers",
+    "paillier": "who collects cannot decrypt, who can decrypt sees masked sums only",
+}
 _REVEAL = {
     "nothing": "not even the number of matches is learned",
     "size": "the number of matches is learned",
@@ -80,6 +107,9 @@ def release_text(body: Mapping[str, Any]) -> str:
     """The result with its bounds, what everybody learned, and what it cost."""
     lines = []
     hidden = body["suppressed_cells"]
+    if body.get("holders"):
+        lines.append(f"over the rows of {', '.join(body['holders'])}")
+    lines += [f"without {party} ({reason})" for party, reason in (body.get("dropped") or {}).items()]
     if body["columns"] and (body["rows"] or not hidden):
         lines += table(body["columns"], body["rows"]).splitlines()
     elif not body["columns"]:
@@ -102,8 +132,12 @@ def spent_line(body: Mapping[str, Any]) -> str:
     """What a run took, in one line."""
     return (
         f"{bytes_text(body['bytes_sent'])} sent, {bytes_text(body['bytes_received'])} received,"
-        f" {body['rounds']} rounds, {body['seconds']:.1f} s (reveal: {body['reveal']})"
+        f" {body['rounds']} rounds, {body['seconds']:.1f} s ({_mode(body)})"
     )
+
+
+def _mode(body: Mapping[str, Any]) -> str:
+    return f"scheme: {body['scheme']}" if body.get("scheme") else f"reveal: {body['reveal']}"
 
 
 def bytes_text(number: float) -> str:

@@ -70,20 +70,32 @@ class Node:
         """Whether another process runs this node and does the work."""
         return self._entered and self._context is None
 
-    async def explain(self, sql: str, *, reveal: str | None = None, to: Iterable[str] = ()) -> Explanation:
+    async def explain(
+        self,
+        sql: str,
+        *,
+        reveal: str | None = None,
+        to: Iterable[str] = (),
+        scheme: str | None = None,
+        key_holder: str | None = None,
+        quorum: int | None = None,
+    ) -> Explanation:
         """Plan, cost and disclosure of a query; asks the peer for its catalogue and computes nothing.
 
         Args:
             sql: The query.
             reveal: "nothing", "size" or "matches"; default: the most private that is built and that both owners allow.
             to: The parties that receive the result; default: this one.
+            scheme: Of a union: "masks" or "paillier"; default: the planner's choice.
+            key_holder: Of a union by Paillier: who holds the key.
+            quorum: Of a union: the fewest holders with which it may finish; default: two thirds of them and one more.
 
         Raises:
             UsageError: the SQL is outside the subset, or a number may overflow.
             PrivacyError: an owner's rule forbids it.
             TransportError: the peer cannot be reached.
         """
-        body = await self._perform(_call("explain", sql, reveal, to), _agree, _look_away)
+        body = await self._perform(_call("explain", sql, reveal, to, scheme, key_holder, quorum), _agree, _look_away)
         return Explanation.from_json(body)
 
     async def query(
@@ -92,6 +104,9 @@ class Node:
         *,
         reveal: str | None = None,
         to: Iterable[str] = (),
+        scheme: str | None = None,
+        key_holder: str | None = None,
+        quorum: int | None = None,
         consent: Ask | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> QueryRelease:
@@ -101,6 +116,9 @@ class Node:
             sql: The query.
             reveal: As for `explain`.
             to: As for `explain`.
+            scheme: As for `explain`.
+            key_holder: As for `explain`.
+            quorum: As for `explain`.
             consent: Shown the plan before anything is computed; False ends the query.
             progress: Told of the progress of both parties; must return at once.
 
@@ -119,7 +137,7 @@ class Node:
             if progress is not None:
                 progress(Progress(news["party"], news["stage"], news["done"], news["total"]))
 
-        body = await self._perform(_call("query", sql, reveal, to), agree, watch)
+        body = await self._perform(_call("query", sql, reveal, to, scheme, key_holder, quorum), agree, watch)
         return QueryRelease.from_json(body)
 
     async def _perform(
@@ -138,12 +156,27 @@ class Node:
         return dict(found)
 
 
-def _call(op: str, sql: str, reveal: str | None, to: Iterable[str]) -> dict[str, Any]:
+def _call(
+    op: str,
+    sql: str,
+    reveal: str | None,
+    to: Iterable[str],
+    scheme: str | None,
+    key_holder: str | None,
+    quorum: int | None,
+) -> dict[str, Any]:
     if reveal not in (None, "nothing", "size", "matches"):
         raise UsageError(
             f"reveal={reveal!r} is no mode", code="bad_reveal", remedy="one of 'nothing', 'size' and 'matches', or None"
         )
-    return {"op": op, "sql": sql, "reveal": reveal, "to": [to] if isinstance(to, str) else list(to)}
+    union = {"scheme": scheme, "key_holder": key_holder, "quorum": quorum}
+    return {
+        "op": op,
+        "sql": sql,
+        "reveal": reveal,
+        "to": [to] if isinstance(to, str) else list(to),
+        "union": union if any(wish is not None for wish in union.values()) else None,
+    }
 
 
 def _agree(_: dict[str, Any]) -> bool:
@@ -178,9 +211,20 @@ class Connection:
         """Close it."""
         self.close()
 
-    def explain(self, sql: str, *, reveal: str | None = None, to: Iterable[str] = ()) -> Explanation:
+    def explain(
+        self,
+        sql: str,
+        *,
+        reveal: str | None = None,
+        to: Iterable[str] = (),
+        scheme: str | None = None,
+        key_holder: str | None = None,
+        quorum: int | None = None,
+    ) -> Explanation:
         """As `Node.explain`."""
-        return self._wait(self._node.explain(sql, reveal=reveal, to=to))
+        return self._wait(
+            self._node.explain(sql, reveal=reveal, to=to, scheme=scheme, key_holder=key_holder, quorum=quorum)
+        )
 
     def query(
         self,
@@ -188,11 +232,25 @@ class Connection:
         *,
         reveal: str | None = None,
         to: Iterable[str] = (),
+        scheme: str | None = None,
+        key_holder: str | None = None,
+        quorum: int | None = None,
         consent: Callable[[Explanation], bool] | None = None,
         progress: Callable[[Progress], None] | None = None,
     ) -> QueryRelease:
         """As `Node.query`; Ctrl-C cancels both sides. `consent` and `progress` are called in another thread."""
-        return self._wait(self._node.query(sql, reveal=reveal, to=to, consent=consent, progress=progress))
+        return self._wait(
+            self._node.query(
+                sql,
+                reveal=reveal,
+                to=to,
+                scheme=scheme,
+                key_holder=key_holder,
+                quorum=quorum,
+                consent=consent,
+                progress=progress,
+            )
+        )
 
     def close(self) -> None:
         """Close the node if it was opened here. Closing twice does nothing."""

@@ -156,10 +156,22 @@ def _messages(plan: Plan, kernel: Cost | None) -> _Count:
 # -- seconds ---------------------------------------------------------------------------------------------------------
 
 
+def table_seconds(keys: int, cells: int) -> float:
+    """Work of one pass over a table, in X25519 operations of one core.
+
+    Args:
+        keys: distinct keys.
+        cells: columns and features of each.
+    """
+    return keys * (_ROW + _CELL * cells)
+
+
 def _seconds(plan: Plan, calibration: Calibration, kernel: Cost | None, *, together: bool) -> float:
     both = sum(side.distinct_keys for side in plan.sides)
     work = [
-        side.distinct_keys * (_KEY + _ROW + _CELL * (len(side.columns) + len(side.features))) + both * _POINT
+        side.distinct_keys * _KEY
+        + table_seconds(side.distinct_keys, len(side.columns) + len(side.features))
+        + both * _POINT
         for side in plan.sides
     ]
     lattice = [0.0, 0.0]

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, get_args
 
-from privcompute.errors import PeerError
+from privcompute.errors import PeerError, UsageError
 from privcompute.session import Channel
 from privcompute.tables.catalogue import DatasetEntry
 
@@ -91,6 +91,11 @@ class Party:
             "fingerprint": self.fingerprint,
             "nonce": self.nonce,
         }
+
+
+def is_name(value: object) -> bool:
+    """Whether this is a party's name."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
 def malformed(peer: str, stage: str) -> PeerError:
@@ -201,15 +206,21 @@ async def hear_proposal(channel: Channel, timeout: float) -> Proposal:
     if not right:
         raise malformed(channel.peer, stage)
     party = read_party(body["party"], channel.peer, channel.peer, stage)
-    wish = _read_wish(body["union"], channel.peer)
+    try:
+        wish = None if body["union"] is None else read_wish(body["union"])
+    except UsageError:
+        raise malformed(channel.peer, stage) from None
     return Proposal(body["job"], body["asker"], tuple(datasets), body["reveal"], tuple(receivers), party, wish)
 
 
-def _read_wish(body: object, peer: str) -> UnionWish | None:
-    if body is None:
-        return None
+def read_wish(body: object) -> UnionWish:
+    """A wish from JSON.
+
+    Raises:
+        UsageError: ``bad_wish``.
+    """
     if not isinstance(body, dict) or set(body) != {"scheme", "key_holder", "quorum"}:
-        raise malformed(peer, "proposal")
+        raise _bad_wish()
     scheme, key_holder, quorum = body["scheme"], body["key_holder"], body["quorum"]
     right = (
         scheme in (None, *get_args(Scheme))
@@ -217,8 +228,16 @@ def _read_wish(body: object, peer: str) -> UnionWish | None:
         and (quorum is None or (type(quorum) is int and 0 < quorum <= MAX_HOLDERS))
     )
     if not right:
-        raise malformed(peer, "proposal")
+        raise _bad_wish()
     return UnionWish(scheme, key_holder, quorum)
+
+
+def _bad_wish() -> UsageError:
+    return UsageError(
+        "a wish for a union is not one that can be granted",
+        code="bad_wish",
+        remedy=f"scheme is masks or paillier, key holder a party's name, quorum a number from 1 to {MAX_HOLDERS}",
+    )
 
 
 async def hear_offer(channel: Channel, timeout: float) -> Party:

@@ -1,20 +1,25 @@
 """What a person or a program asks of its own node: the same for an open node and, over the socket, for a running one.
 
 A call is `{"op": "status"}`, `{"op": "renew"}`, or
-`{"op": "explain" | "query", "sql": …, "reveal": … | null, "to": […]}`.
+`{"op": "explain" | "query", "sql": …, "reveal": … | null, "to": […], "union": … | null}`, where `union` is
+`{"scheme": … | null, "key_holder": … | null, "quorum": … | null}`.
 """
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from privcompute.errors import UsageError
 from privcompute.node import jobs, payload, renewal
 from privcompute.node.context import NodeContext
 from privcompute.node.local_socket import Consent, Watcher
+from privcompute.node.negotiation import read_wish
 from privcompute.query import Plan
 from privcompute.session import Progress
+
+if TYPE_CHECKING:
+    from privcompute.query.union import UnionPlan
 
 
 async def perform(context: NodeContext, call: dict[str, Any], consent: Consent, watch: Watcher) -> Any:
@@ -29,8 +34,15 @@ async def perform(context: NodeContext, call: dict[str, Any], consent: Consent, 
             return {"name": context.name, "addresses": list(context.endpoint.addresses)}
         case {"op": "renew"}:
             return (await renewal.renew(context)).to_json()
-        case {"op": "explain" | "query" as op, "sql": str(sql), "reveal": None | str() as reveal, "to": list(to)}:
+        case {
+            "op": "explain" | "query" as op,
+            "sql": str(sql),
+            "reveal": None | str() as reveal,
+            "to": list(to),
+            "union": None | dict() as union,
+        }:
             receivers = tuple(str(one) for one in to)
+            wish = None if union is None else read_wish(union)
         case _:
             raise UsageError(
                 "the running node does not know this call",
@@ -38,7 +50,7 @@ async def perform(context: NodeContext, call: dict[str, Any], consent: Consent, 
                 remedy="restart it: it may be of another version than this command",
             )
 
-    async def agree(plan: Plan) -> bool:
+    async def agree(plan: Plan | UnionPlan) -> bool:
         answer = consent(payload.plan_to_json(plan, context))
         return bool(await answer) if inspect.isawaitable(answer) else bool(answer)
 
@@ -53,7 +65,14 @@ async def perform(context: NodeContext, call: dict[str, Any], consent: Consent, 
         )
 
     outcome = await jobs.ask(
-        context, sql, reveal=reveal, to=receivers, consent=agree, progress=observe, explain_only=op == "explain"
+        context,
+        sql,
+        reveal=reveal,
+        to=receivers,
+        consent=agree,
+        progress=observe,
+        explain_only=op == "explain",
+        wish=wish,
     )
     if op == "explain":
         return payload.plan_to_json(outcome.plan, context)

@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 from privcompute.node.estimate import estimate, on_this_machine
 from privcompute.node.values import to_json, upwards
+from privcompute.query import Plan
 
 if TYPE_CHECKING:
     from privcompute.node.context import NodeContext
     from privcompute.node.jobs import Outcome
-    from privcompute.query import Plan
     from privcompute.query.disclosure import Learned
+    from privcompute.query.union import UnionPlan
 
 
-def plan_to_json(plan: Plan, node: NodeContext) -> dict[str, Any]:
+def plan_to_json(plan: Plan | UnionPlan, node: NodeContext) -> dict[str, Any]:
     """The plan for people and programs: question, sides, disclosure, cost for this node, and this node's limits."""
+    if not isinstance(plan, Plan):
+        from privcompute.node.union_payload import union_plan_to_json  # deferred: joins do without it
+
+        return union_plan_to_json(plan, node)
     return {
         "sql": plan.sql,
         "asker": plan.asker,
@@ -73,6 +78,7 @@ def learned_to_json(parties: Iterable[tuple[str, Sequence[Learned]]]) -> dict[st
 def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
     """The outcome of a run at this party; without rows if it is no receiver."""
     plan, finished = outcome.plan, outcome.finished
+    union = {} if isinstance(plan, Plan) else _of_union(plan, outcome)
     return {
         "sql": plan.sql,
         "asker": plan.asker,
@@ -87,9 +93,19 @@ def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
         "bytes_sent": outcome.bytes_sent,
         "bytes_received": outcome.bytes_received,
         "seconds": round(outcome.seconds, 6),
-        "reveal": plan.reveal,
+        "reveal": plan.reveal if isinstance(plan, Plan) else "nothing",
         "receivers": list(plan.receivers),
         "plan_digest": outcome.plan_digest,
+        **union,
+    }
+
+
+def _of_union(plan: UnionPlan, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "scheme": plan.scheme,
+        "quorum": plan.quorum,
+        "holders": list(outcome.holders),
+        "dropped": dict(outcome.dropped),
     }
 
 

@@ -11,6 +11,8 @@ from privcompute.errors import PrivcomputeError, TransportError
 from privcompute.node import negotiation
 from privcompute.node.jobs.consent import CONSENT_SECONDS, check_shared, manual_consent
 from privcompute.node.jobs.job import Job, Outcome, check_fingerprint, offered
+from privcompute.node.jobs.union import UnionJob
+from privcompute.node.jobs.union_answer import answer_union
 from privcompute.node.negotiation import Party
 from privcompute.session import Channel
 
@@ -30,8 +32,13 @@ async def answer(node: NodeContext, peer: str, session_id: bytes, channel: Chann
     except PrivcomputeError as error:
         await channel.abort(error)
         raise
-    links = job = Job(node, proposal, {peer: channel}, session_id, node.observer)
-    work = _answer(job, peer)
+    links: Job | UnionJob
+    if proposal.union is None:
+        links = job = Job(node, proposal, {peer: channel}, session_id, node.observer)
+        work = _answer(job, peer)
+    else:
+        links = union = UnionJob(node, proposal, {peer: channel}, session_id, node.observer)
+        work = answer_union(union, peer)
     try:
         outcome = await work
     except BaseException as error:

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 from privcompute.errors import ConsentNeeded, IntegrityError, PrivcomputeError, UsageError
 from privcompute.node import negotiation
 from privcompute.node.jobs.job import Job, Outcome, check_fingerprint, learned_of, offered
-from privcompute.node.negotiation import Party, Proposal
-from privcompute.query.named import named_datasets
+from privcompute.node.jobs.union_ask import ask_union
+from privcompute.node.negotiation import Party, Proposal, UnionWish
+from privcompute.query.named import named_datasets, named_union
 from privcompute.randomness import token_bytes
 
 if TYPE_CHECKING:
     from privcompute.node.context import NodeContext, Observer
     from privcompute.query import Plan
+    from privcompute.query.union import UnionPlan
 
 SESSION_ID_BYTES = 16
 
-Agree = Callable[["Plan"], "bool | Awaitable[bool]"]
+Agree = Callable[["Plan | UnionPlan"], "bool | Awaitable[bool]"]
 
 
 async def ask(
@@ -31,8 +33,9 @@ async def ask(
     consent: Agree,
     progress: Observer | None = None,
     explain_only: bool = False,
+    wish: UnionWish | None = None,
 ) -> Outcome:
-    """Asks a query.
+    """Asks a query, over a join or over a union.
 
     Args:
         node: This node.
@@ -42,11 +45,39 @@ async def ask(
         consent: Shown the plan; False ends the query before anything but catalogues was exchanged.
         progress: Told of both parties' progress.
         explain_only: Stop at the plan.
+        wish: Of a question over a union: scheme, key holder, quorum.
 
     Raises:
         ConsentNeeded: `consent` said no, or the other owner has not approved yet.
         PrivcomputeError: whatever ends the run, named.
     """
+    union = named_union(sql)
+    if union is not None:
+        if reveal is not None:
+            raise UsageError(
+                "a union has no join whose matches could be revealed", code="bad_reveal", remedy="leave --reveal out"
+            )
+        return await ask_union(
+            node, sql, union, wish or UnionWish(), to=to, consent=consent, progress=progress, explain_only=explain_only
+        )
+    if wish is not None:
+        raise UsageError(
+            "scheme, key holder and quorum are of questions over a union",
+            code="bad_wish",
+            remedy="leave --scheme, --key-holder and --quorum out, or ask FROM UNION(dataset)",
+        )
+    return await _ask_join(node, sql, reveal, to, consent, progress, explain_only)
+
+
+async def _ask_join(
+    node: NodeContext,
+    sql: str,
+    reveal: str | None,
+    to: Sequence[str],
+    consent: Agree,
+    progress: Observer | None,
+    explain_only: bool,
+) -> Outcome:
     receivers = tuple(dict.fromkeys(to)) or (node.name,)
     named = named_datasets(sql)
     owners = list(dict.fromkeys(party.casefold() for party, _ in named))

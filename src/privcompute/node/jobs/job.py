@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from privcompute.query import Finished, Plan
     from privcompute.query.disclosure import Learned
     from privcompute.query.plan import Side
+    from privcompute.query.union import UnionPlan
     from privcompute.tables import DatasetEntry
 
 
@@ -41,9 +42,11 @@ class Outcome:
         seconds: From the question to the result, consent included.
         plan_digest: Of the plan, hexadecimal.
         status: "explained", "done", "suppressed", or "answered" (this party receives nothing).
+        holders: Of a union: whose rows are in the result.
+        dropped: Of a union: who was asked and is not in it, or left before the end, with the reason's code.
     """
 
-    plan: Plan
+    plan: Plan | UnionPlan
     finished: Finished | None
     learned: Mapping[str, Sequence[Learned]]
     plan_digest: str
@@ -52,6 +55,8 @@ class Outcome:
     bytes_sent: int = 0
     bytes_received: int = 0
     seconds: float = 0.0
+    holders: Sequence[str] = ()
+    dropped: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(repr=False)
@@ -200,7 +205,7 @@ def learned_of(plan: Plan) -> dict[str, Sequence[Learned]]:
     return dict(plan.disclosure.parties)
 
 
-def _part(node: NodeContext, entries: Sequence[DatasetEntry]) -> Party:
+def part(node: NodeContext, entries: Sequence[DatasetEntry]) -> Party:
     return Party(
         node.name,
         tuple(entries),
@@ -215,7 +220,7 @@ def offered(node: NodeContext, names: Sequence[str], peers: Sequence[str]) -> Pa
     visible = [d for d in node.store.datasets.all() if all(d.open_to(p) for p in peers)]
     named = {name.casefold() for name in names}
     chosen = [d for d in visible if d.name.casefold() in named] or visible
-    return _part(node, [d.entry for d in chosen[: negotiation.MAX_ENTRIES]])
+    return part(node, [d.entry for d in chosen[: negotiation.MAX_ENTRIES]])
 
 
 def check_fingerprint(node: NodeContext, party: Party) -> None:

@@ -1,0 +1,245 @@
+"""Questions over a union as the commands ask them: many nodes in one process, everything real but the network."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import pytest_asyncio
+from support.union_nodes import UnionNodes, paired_homes
+
+from privcompute.errors import ConsentNeeded, PeerError, PrivacyError, TransportError, UsageError
+from privcompute.node.datasets import Declaration
+from privcompute.node.rules import parse_allow
+from privcompute.session import Channel
+from privcompute.session.channel import Buffer
+from privcompute.tables.synthetic import HOSPITALS, WARDS, union_tables
+from privcompute.testing.wrapper import ChannelWrapper
+
+ROWS = 300
+ASKER = HOSPITALS[-1]
+SQL = "SELECT COUNT(*) AS n, SUM(cost) AS cost, AVG(bmi) AS bmi FROM UNION(patients) WHERE age >= 18"
+GROUPED = "SELECT ward, COUNT(*) AS n, SUM(visits) AS visits FROM UNION(patients) GROUP BY ward"
+
+
+def declaration(**changes: Any) -> Declaration:
+    ranges = {
+        "age": (Fraction(0), Fraction(127)),
+        "bmi": (Fraction(0), Fraction(64)),
+        "visits": (Fraction(0), Fraction(100)),
+        "systolic": (Fraction(0), Fraction(300)),
+        "cost": (Fraction(0), Fraction(20_000)),
+    }
+    allow = parse_allow(["*=aggregate,group,filter,product"])
+    return Declaration(allow, ranges, domains={"ward": tuple(WARDS)}, **changes)
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("homes")
+    tables: dict[str, pa.Table | None] = {**union_tables(ROWS), "board": None}
+    paired_homes(place, tables, declaration(), key="patient_id")
+    return place
+
+
+@pytest_asyncio.fixture
+async def world(homes: Path, tmp_path: Path) -> AsyncIterator[UnionNodes]:
+    place = tmp_path / "homes"
+    shutil.copytree(homes, place)
+    made = UnionNodes(place, [*HOSPITALS, "board"], holder_seconds=5.0)
+    yield made
+    await made.close()
+
+
+def same(body: dict[str, Any], rows: Sequence[Sequence[Any]]) -> None:
+    assert len(body["rows"]) == len(rows)
+    bounds = [Fraction(body["error_bound"].get(name) or 0) for name in body["columns"]]
+    for ours, theirs in zip(body["rows"], rows, strict=True):
+        for one, other, bound in zip(ours, theirs, bounds, strict=True):
+            assert one == other or abs(Fraction(one) - Fraction(other)) <= bound
+
+
+async def test_five_hospitals(world: UnionNodes) -> None:
+    body = await world.call("query", SQL, asker=ASKER)
+    assert body["status"] == "done"
+    assert body["holders"] == sorted(HOSPITALS)
+    assert body["scheme"] == "masks"
+    # The party without data is paired, too: it was asked, has no such dataset, and takes no part.
+    assert body["dropped"] == {}
+    same(body, world.pooled(SQL.replace("UNION(patients)", "pooled")))
+    assert set(body["learned"]) >= set(HOSPITALS)
+
+
+async def test_groups_are_shown_if_enough_people_are_in_them(world: UnionNodes) -> None:
+    body = await world.call("query", GROUPED, asker=ASKER)
+    rows = world.pooled(GROUPED.replace("UNION(patients)", "pooled") + " ORDER BY ward")
+    shown = [row[0] for row in body["rows"]]
+    assert "rare" not in shown
+    assert len(shown) >= 2
+    same(body, [row for row in rows if row[0] in shown])
+    assert body["suppressed_cells"] == len(WARDS) + 1 - len(shown)  # NULL is a group, too
+
+
+async def test_a_party_without_data_asks_and_others_receive(world: UnionNodes) -> None:
+    body = await world.call("query", SQL, asker="board", to=("board", "coast"))
+    same(body, world.pooled(SQL.replace("UNION(patients)", "pooled")))
+    kept = world.nodes["coast"].store.releases.all()
+    assert [one.body["rows"] for one in kept] == [body["rows"]]
+    assert world.nodes["delta"].store.releases.all() == []
+
+
+async def test_named_parties(world: UnionNodes) -> None:
+    sql = SQL.replace("UNION(patients)", "UNION(coast.patients, delta.patients, hills.patients)")
+    body = await world.call("query", sql, asker="board")
+    assert body["holders"] == ["coast", "delta", "hills"]
+    same(body, world.pooled(SQL.replace("UNION(patients)", "pooled"), ["coast", "delta", "hills"]))
+
+
+async def test_explain_says_what_will_be_learned_and_costs(world: UnionNodes) -> None:
+    plan = await world.call("explain", SQL, asker=ASKER)
+    assert plan["quorum"] == 4
+    assert {one["party"] for one in plan["members"]} == set(HOSPITALS)
+    body = await world.call("query", SQL, asker=ASKER)
+    for name in ("bytes_sent", "bytes_received"):
+        assert abs(body[name] - plan["cost"][name]) <= 0.05 * body[name], name
+    assert body["plan_digest"] == plan["plan_digest"]
+
+
+async def test_not_agreed(world: UnionNodes) -> None:
+    with pytest.raises(ConsentNeeded, match="not agreed"):
+        await world.call("query", SQL, asker=ASKER, agree=False)
+    version = world.nodes["coast"].store.datasets.get("patients").entry.version
+    assert world.nodes["coast"].store.ledger.queries(version, ASKER) == 0
+
+
+# -- who is missing --------------------------------------------------------------------------------------------------
+
+
+async def test_who_cannot_be_reached_is_left_out(world: UnionNodes) -> None:
+    world.away = {"delta"}
+    body = await world.call("query", SQL, asker=ASKER)
+    assert body["dropped"] == {"delta": "unreachable"}
+    present = [h for h in HOSPITALS if h != "delta"]
+    same(body, world.pooled(SQL.replace("UNION(patients)", "pooled"), present))
+
+
+async def test_a_named_party_that_cannot_be_reached_ends_the_question(world: UnionNodes) -> None:
+    world.away = {"delta"}
+    sql = SQL.replace("UNION(patients)", "UNION(coast.patients, delta.patients, hills.patients)")
+    with pytest.raises(TransportError) as caught:
+        await world.call("query", sql, asker=ASKER)
+    assert caught.value.party == "delta"
+
+
+class Silent(ChannelWrapper):
+    """A holder's link that breaks before it sends a message whose label holds a word."""
+
+    def __init__(self, inner: Channel, word: str) -> None:
+        super().__init__(inner)
+        self._word = word
+
+    async def send(self, label: str, parts: Sequence[Buffer]) -> None:
+        if self._word in label:
+            await super().abort(TransportError("the power is gone", code="unreachable"))
+            raise TransportError("the power is gone", code="unreachable")
+        await super().send(label, parts)
+
+
+@pytest.mark.parametrize("word", ["advert", "deal", "ready", "values", "survivors-signature", "shares", "items"])
+async def test_one_drops_out_midway(world: UnionNodes, word: str) -> None:
+    def wrap(party: str, asker: str, channel: Channel) -> Channel:
+        return Silent(channel, f"/{word}" if word != "ready" else "masked_sum.1/ready") if party == "delta" else channel
+
+    world.wrap = wrap
+    body = await world.call("query", SQL, asker=ASKER)
+    assert "delta" in body["dropped"]
+    assert ("delta" in body["holders"]) == (word in ("survivors-signature", "shares", "items"))
+    same(body, world.pooled(SQL.replace("UNION(patients)", "pooled"), body["holders"]))
+
+
+async def test_too_few_are_left_and_those_begin_anew(world: UnionNodes) -> None:
+    lost = {"delta", "hills"}
+    first: set[str] = set()
+
+    def wrap(party: str, asker: str, channel: Channel) -> Channel:
+        if party in lost and party not in first:
+            first.add(party)
+            return Silent(channel, "/values")
+        return channel
+
+    world.wrap = wrap
+    body = await world.call("query", SQL, asker=ASKER, quorum=3)
+    assert body["holders"] == sorted(set(HOSPITALS) - lost)
+    assert set(body["dropped"]) == lost
+    same(body, world.pooled(SQL.replace("UNION(patients)", "pooled"), body["holders"]))
+
+
+async def test_the_quorum_holds(world: UnionNodes) -> None:
+    def wrap(party: str, asker: str, channel: Channel) -> Channel:
+        return Silent(channel, "/values") if party == "delta" else channel
+
+    world.wrap = wrap
+    with pytest.raises(PeerError) as caught:
+        await world.call("query", SQL, asker=ASKER, quorum=5)
+    assert caught.value.code == "quorum_lost"
+
+
+# -- rules, ledger, consent ------------------------------------------------------------------------------------------
+
+
+async def test_an_owners_rules_bind_the_union(world: UnionNodes) -> None:
+    world.edit("hills", allow=parse_allow(["*=filter"]))
+    with pytest.raises(PrivacyError) as caught:
+        await world.call("query", SQL, asker=ASKER)
+    assert caught.value.party == "hills"
+    assert "dataset edit" in caught.value.remedy
+
+
+async def test_two_holders_need_both_owners_leave(world: UnionNodes) -> None:
+    sql = SQL.replace("UNION(patients)", "UNION(coast.patients, delta.patients)")
+    with pytest.raises((PrivacyError, UsageError)) as caught:
+        await world.call("query", sql, asker="board")
+    assert "--min-holders" in caught.value.remedy
+    world.edit("coast", min_holders=2)
+    with pytest.raises((PrivacyError, UsageError)):
+        await world.call("query", sql, asker="board")
+    world.edit("delta", min_holders=2)
+    body = await world.call("query", sql, asker="board")
+    same(body, world.pooled(SQL.replace("UNION(patients)", "pooled"), ["coast", "delta"]))
+
+
+async def test_the_difference_of_two_unions_is_no_single_holder(world: UnionNodes) -> None:
+    world.away = {"delta"}
+    await world.call("query", SQL, asker=ASKER)
+    world.away = set()
+    with pytest.raises(PrivacyError) as caught:
+        await world.call("query", SQL, asker=ASKER)
+    assert caught.value.code == "differencing_holders"
+    # The same holders may be asked again.
+    world.away = {"delta"}
+    await world.call("query", SQL, asker=ASKER)
+
+
+async def test_the_difference_of_two_questions_is_no_single_person(world: UnionNodes) -> None:
+    await world.call("query", "SELECT COUNT(*) AS n FROM UNION(patients) WHERE ward <> 'none'", asker=ASKER)
+    with pytest.raises(PrivacyError) as caught:
+        await world.call("query", "SELECT COUNT(*) AS n FROM UNION(patients) WHERE ward <> 'rare'", asker=ASKER)
+    assert caught.value.code == "differencing"
+
+
+async def test_an_owner_who_wants_to_be_asked_is_asked(world: UnionNodes) -> None:
+    world.edit("coast", consent="manual")
+    with pytest.raises(ConsentNeeded) as caught:
+        await world.call("query", SQL, asker=ASKER)
+    assert caught.value.party == "coast"
+    store = world.nodes["coast"].store
+    (request,) = store.requests.all(state="waiting")
+    store.requests.decide(request.id, approve=True)
+    await world.call("query", SQL, asker=ASKER)
+    with pytest.raises(ConsentNeeded):
+        await world.call("query", SQL, asker=ASKER)
