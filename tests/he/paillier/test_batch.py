@@ -25,8 +25,8 @@ from privcompute.he.paillier import (
     PrivateKey,
     add_all,
 )
+from privcompute.he.paillier.rows import Rows, from_rows, to_rows
 from privcompute.he.paillier.serialisation import valid
-from privcompute.he.paillier.squares import Rows, from_rows, to_rows
 
 LOW, HIGH = -1000, 5000
 COLUMN = FixedPoint(LOW, HIGH)

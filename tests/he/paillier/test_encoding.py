@@ -85,6 +85,14 @@ def test_bounds_lie_inside_of_the_range() -> None:
     assert (encoding.lowest, encoding.highest) == (0, 6)
 
 
+def test_floats_name_decimals() -> None:
+    encoding = FixedPoint(0.1, np.float64(2.7), 0.01)
+    assert (encoding.lo, encoding.hi, encoding.step) == (Fraction(1, 10), Fraction(27, 10), Fraction(1, 100))
+    assert encoding.encode([0.1, 2.7]) == encoding.encode(np.array([0.1, 2.7])) == [10, 270]
+    assert FixedPoint(0, 1, 2.0**-60).step == Fraction(1, 2**60)
+    assert FixedPoint(-0.75, 1e20).lo == Fraction(-3, 4)
+
+
 @pytest.mark.parametrize(
     "arguments", [(1, 0), (0, 1, 0), (0, 1, -1), (0.1, 0.2, 1), (math.nan, 1), (0, math.inf), (0, 1, math.nan)]
 )

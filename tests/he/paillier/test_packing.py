@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from privcompute.errors import IntegrityError, UsageError
 from privcompute.he.paillier import FixedPoint, Interval, Packing
-from privcompute.he.paillier.squares import from_rows, to_rows
+from privcompute.he.paillier.rows import from_rows, to_rows
 
 RANGES = st.tuples(st.integers(-(2**40), 2**40), st.integers(0, 2**40))
 

@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privcompute.he.paillier import limbs, squares
-from privcompute.he.paillier.squares import PlainSquare, Square, VectorSquare, from_rows, to_rows, words_of
+from privcompute.he.paillier.plain_square import PlainSquare
+from privcompute.he.paillier.rows import Rows, from_rows, to_rows, words_of
+from privcompute.he.paillier.squares import Square
+from privcompute.he.paillier.vector_square import VectorSquare
 
 FORMS = [
     pytest.param(VectorSquare, marks=pytest.mark.skipif(limbs.METHOD is None, reason="no vector arithmetic here")),
@@ -103,7 +106,7 @@ def test_rows_are_whole_and_read_back() -> None:
 class OffByOne(PlainSquare):
     """A machine that computes something else."""
 
-    def product(self, x: squares.Rows) -> squares.Rows:
+    def product(self, x: Rows) -> Rows:
         """One too much."""
         return super().product(x) + 1
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from privcompute.he.paillier import Encrypted, FixedPoint, Interval, Packing, PrivateKey, textbook
 from privcompute.he.paillier.decryption import plaintexts
-from privcompute.he.paillier.squares import PlainSquare, from_rows, square_of, to_rows
+from privcompute.he.paillier.plain_square import PlainSquare
+from privcompute.he.paillier.rows import from_rows, to_rows
+from privcompute.he.paillier.squares import square_of
 
 
 def test_the_small_key_of_phe() -> None:

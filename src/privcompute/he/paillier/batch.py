@@ -17,7 +17,7 @@ import numpy as np
 from privcompute.errors import UsageError
 from privcompute.he.paillier.keys import PublicKey
 from privcompute.he.paillier.packing import Interval, Packing
-from privcompute.he.paillier.squares import Rows, from_rows, to_rows, words_of
+from privcompute.he.paillier.rows import Rows, from_rows, to_rows, words_of
 
 if TYPE_CHECKING:
     from privcompute.he.paillier.encryptor import Encryptor

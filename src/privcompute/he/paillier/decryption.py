@@ -13,7 +13,7 @@ from privcompute.errors import UsageError
 from privcompute.he.paillier.batch import Batch
 from privcompute.he.paillier.keys import PrivateKey
 from privcompute.he.paillier.masks import Blinded
-from privcompute.he.paillier.squares import Rows, from_rows, to_rows, words_of
+from privcompute.he.paillier.rows import Rows, from_rows, to_rows, words_of
 from privcompute.he.paillier.values import Values
 
 _PIECE = 4096

@@ -21,9 +21,19 @@ Number = int | float | Fraction | Decimal
 _EXACT: Final = 2**53
 
 
+def _named(number: Number) -> Fraction:
+    exact = Fraction(number)
+    if isinstance(number, float) and exact.denominator != 1 and abs(exact.numerator) != 1:
+        return Fraction(repr(float(number)))
+    return exact
+
+
 @dataclass(frozen=True)
 class FixedPoint:
     """The public range and step of a column.
+
+    A float among these three means the decimal it is written as, unless it is a power of two or an integer: 0.01 is a
+    hundredth.
 
     Args:
         lo: Smallest value that may occur.
@@ -40,7 +50,7 @@ class FixedPoint:
 
     def __init__(self, lo: Number, hi: Number, step: Number = 1) -> None:
         try:
-            bounds = [Fraction(x) for x in (lo, hi, step)]
+            bounds = [_named(x) for x in (lo, hi, step)]
         except (ValueError, OverflowError, TypeError) as error:
             raise UsageError("range and step of a column are finite numbers", code="bad_encoding") from error
         for name, value in zip(("lo", "hi", "step"), bounds, strict=True):

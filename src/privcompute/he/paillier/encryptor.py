@@ -22,7 +22,8 @@ from privcompute.he.paillier.batch import Batch, Encrypted
 from privcompute.he.paillier.keys import PrivateKey, PublicKey
 from privcompute.he.paillier.masks import Blinded, Mask
 from privcompute.he.paillier.packing import Packing
-from privcompute.he.paillier.squares import Rows, Table, from_rows, to_rows, words_of
+from privcompute.he.paillier.rows import Rows, from_rows, to_rows, words_of
+from privcompute.he.paillier.squares import Table
 from privcompute.randomness import system_stream
 
 

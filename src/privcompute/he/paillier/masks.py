@@ -12,7 +12,7 @@ from typing import NoReturn
 from privcompute.errors import PeerError
 from privcompute.he.paillier.keys import PublicKey
 from privcompute.he.paillier.packing import Interval, Packing
-from privcompute.he.paillier.squares import Rows, to_rows, words_of
+from privcompute.he.paillier.rows import Rows, to_rows, words_of
 from privcompute.he.paillier.values import Values
 
 

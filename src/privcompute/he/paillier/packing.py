@@ -15,7 +15,7 @@ import gmpy2
 from privcompute.errors import IntegrityError, UsageError
 from privcompute.he.paillier.encoding import FixedPoint
 from privcompute.he.paillier.keys import is_size
-from privcompute.he.paillier.squares import Rows, from_rows, to_rows, words_of
+from privcompute.he.paillier.rows import Rows, from_rows, to_rows, words_of
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ Bounds, with m < R / 256 (`tests/he/paillier/test_pairs.py` runs the extremes): 
 are below 8 m, those of what comes out below 2 m. A part that is a multiple of R less is never negative: the exact
 quotient by R of something above -R is at least 0.
 
-A pair of eight numbers is 2k vectors (see `limbs`): the limbs of a, then those of b. ``form`` is the table of
-`squares.Form`: one vector of -1/m mod 2^52, then m, then the pairs R, R^2, R^3, ... modulo m^2. ``work`` is scratch of
-`work_vectors`(k) vectors. Rows of words are little-endian numbers of 64-bit words, held as int64,
-one number a row; a multiple of 8 rows.
+A pair of eight numbers is 2k vectors (see `limbs`): the limbs of a, then those of b. ``form`` belongs to a modulus: one
+vector of -1/m mod 2^52, then m, then the pairs R, R^2, R^3, ... modulo m^2. ``work`` is scratch of `work_vectors`(k)
+vectors. Rows of words are little-endian numbers of 64-bit words, held as int64, one number a row, a multiple of eight
+rows.
 
 No branch and no address depends on a number or an exponent.
 """

@@ -17,7 +17,7 @@ from privcompute.errors import UsageError
 from privcompute.he.paillier.batch import Batch, Computed
 from privcompute.he.paillier.keys import PrivateKey, PublicKey, ReceivedKey
 from privcompute.he.paillier.packing import Packing
-from privcompute.he.paillier.squares import from_rows, to_rows, words_of
+from privcompute.he.paillier.rows import from_rows, to_rows, words_of
 
 _BASE = 16
 

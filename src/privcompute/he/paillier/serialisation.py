@@ -15,7 +15,7 @@ from privcompute.errors import PeerError, UsageError
 from privcompute.he.paillier.keys import PublicKey, is_size
 from privcompute.he.paillier.masks import Blinded
 from privcompute.he.paillier.packing import Interval, Packing
-from privcompute.he.paillier.squares import Rows, from_rows, words_of
+from privcompute.he.paillier.rows import Rows, from_rows, words_of
 
 if TYPE_CHECKING:
     from privcompute.he.paillier.batch import Encrypted
