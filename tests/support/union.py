@@ -71,7 +71,7 @@ class Sum:
     """
 
     n: int
-    shape: SumShape = field(default_factory=lambda: SumShape(3, (2, 1, 12), 64))
+    shape: SumShape = field(default_factory=lambda: SumShape(3, (2, 1, 70), 64))
     quorum: int = 2
     patience: float = 5.0
     seed: int = 1

@@ -29,7 +29,7 @@ def _run(about: Sum, leaving: Mapping[str, tuple[str, str]]) -> Simulation:
 @pytest.mark.parametrize("how", ["break", "silent", "twice"])
 @pytest.mark.parametrize("stage", STAGES)
 def test_one_holder_leaves(stage: str, how: str) -> None:
-    about = Sum(4, SumShape(2, (1, 3, 10), 128), patience=0.25)
+    about = Sum(4, SumShape(2, (1, 3, 70), 128), patience=0.25)
     run = _run(about, {"h02": (stage, how)})
     # Whoever sends the last part of its numbers twice is dropped before they are added.
     survivors = [h for h in about.holders if h != "h02" or counted(stage)]
@@ -60,7 +60,7 @@ def test_the_last_word_of_the_collector_finds_a_holder_gone() -> None:
 )
 def test_any_holders_leave_at_any_stages(n: int, seed: int, data: st.DataObject) -> None:
     """The sum is exact over exactly those whose numbers arrived whole, or the run ends with a named error."""
-    about = Sum(n, SumShape(2, (1, 3, 10), 64), seed=seed)
+    about = Sum(n, SumShape(2, (1, 3, 70), 64), seed=seed)
     chosen = data.draw(st.lists(st.sampled_from([None, None, *STAGES]), min_size=n, max_size=n), label="stages")
     leaving = {h: (stage, "break") for h, stage in zip(about.holders, chosen, strict=True) if stage is not None}
     run = _run(about, leaving)
@@ -91,7 +91,7 @@ def test_any_holders_leave_at_any_stages(n: int, seed: int, data: st.DataObject)
 
 def test_more_than_one_leaves_in_each_of_the_last_stages() -> None:
     """Seven of 20 leave one by one while the values open: announced missing holders only grow, and the sum is whole."""
-    about = Sum(20, SumShape(2, (1, 3, 10), 64))
+    about = Sum(20, SumShape(2, (1, 3, 70), 64))
     late = list(STAGES)[-5:]
     leaving = {f"h{i:02d}": (late[i % 5], "break") for i in range(3, 9)}
     about.check(_run(about, leaving), survivors=about.holders, shown=(0, 2))

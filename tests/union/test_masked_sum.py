@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,9 @@ from support.union import COLLECTOR, KeyedIdentity, Sum, names
 
 from privcompute.errors import PeerError, PrivacyError, PrivcomputeError, UsageError
 from privcompute.randomness import Rng
-from privcompute.session import Channel, Progress, Session, local_pair
+from privcompute.session import Buffer, Channel, Progress, Session, local_pair
 from privcompute.testing import Entry, RecordingChannel
+from privcompute.testing.wrapper import ChannelWrapper
 from privcompute.transport.identity import NAME_PATTERN
 from privcompute.union import (
     Contribution,
@@ -27,11 +30,12 @@ from privcompute.union import (
     masked_sum_collector,
     masked_sum_holder,
 )
+from privcompute.union.collector import GRANTS
 
 shapes = st.builds(
     SumShape,
     counts=st.integers(0, 4),
-    units=st.lists(st.integers(1, 20), min_size=1, max_size=6).map(tuple),
+    units=st.lists(st.integers(1, 20) | st.just(80), min_size=1, max_size=6).map(tuple),
     bits=st.sampled_from([64, 128, 192, 256]),
 )
 
@@ -144,6 +148,33 @@ def test_every_stage_tells_how_far_it_is() -> None:
     assert all(one.total == 3 and one.done <= 3 for one in news)
 
 
+def test_few_submissions_and_openings_are_on_their_way_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What bounds the collector's memory: of 15 holders at most four have a grant whose answer is not added yet."""
+    about, open_grants, most = Sum(15), set[tuple[str, str]](), list[int]()
+
+    class Counting(ChannelWrapper):
+        async def send(self, label: str, parts: Sequence[Buffer]) -> None:
+            name = label.rpartition("/")[2]
+            if name in ("grant.1", "turn-2.1"):
+                open_grants.add((self.peer, name))
+                most.append(len(open_grants))
+            await super().send(label, parts)
+
+        async def recv(self, label: str, limit: int, timeout: float) -> memoryview:
+            message = await super().recv(label, limit, timeout)
+            name = {"values.1": "grant.1", "late-shares.1": "turn-2.1"}.get(label.rpartition("/")[2])
+            if name:
+                # The message is held until it is added, which the next grant waits for.
+                asyncio.get_running_loop().call_soon(open_grants.discard, (self.peer, name))
+            return message
+
+    about.check(
+        about.run(wrap=lambda party, c: Counting(c) if party == COLLECTOR else c), survivors=about.holders
+    )  # fmt: skip
+    assert len(most) == 30
+    assert max(most) == GRANTS
+
+
 def test_an_owner_that_refuses_the_survivors_ends_the_run_before_anything_opens() -> None:
     about = Sum(7)
 
@@ -176,8 +207,6 @@ def test_an_owner_that_refuses_the_units_ends_the_run() -> None:
 
 async def test_a_node_that_asks_and_holds_runs_both_roles() -> None:
     """The collector's own holder has a link within the process; the sessions differ in how they name the collector."""
-    import asyncio
-
     about = Sum(3)
     asker = "h01"
     mine = collector_name(asker)

@@ -181,7 +181,7 @@ def test_counts_and_values_have_masks_of_their_own() -> None:
 
 
 @given(
-    st.lists(st.integers(1, 30), min_size=1, max_size=12).map(tuple),
+    st.lists(st.integers(1, 90), min_size=1, max_size=12).map(tuple),
     st.sampled_from([64, 128, 192, 256]),
     st.data(),
 )

@@ -5,6 +5,8 @@ Every attack runs against the real holder too, and there it is refused, or what 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 from support.masked_world import World
@@ -196,19 +198,28 @@ def _open_the_suppressed(monkeypatch: pytest.MonkeyPatch, masks: type[UnitMasks]
     """Takes the masks of the unit that was shown off the one that was not."""
     about = Sum(5, SumShape(1, (2, 2), 64))
     seen: list[Collector] = []
+    given: list[Words] = []
 
     class Curious(Collector):
-        def _unmask_values(self, units: UnitMasks) -> None:
-            self.kept = self._values[2:].copy()
-            super()._unmask_values(units)
+        async def open_values(self, shown: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
+            self.hidden = self._values[2:].reshape(-1).copy()
             seen.append(self)
+            return await super().open_values(shown)
 
+    def keep(self: UnitMasks, values: Words, items: Iterable[Words], *, plus: bool) -> None:
+        given.extend(items := list(items))
+        change(self, values, items, plus=plus)
+
+    change = UnitMasks.change
+    monkeypatch.setattr("privcompute.union.collector.UnitMasks.change", keep)
     monkeypatch.setattr(holder_module, "UnitMasks", masks)
     monkeypatch.setattr("privcompute.union.masks.Collector", Curious)
     about.check(about.run(shown=(0,)), survivors=about.holders, shown=(0,))
     (collector,) = seen
-    hidden = collector.kept.reshape(-1)  # type: ignore[attr-defined]  # set above
-    for items in collector._items.values():
+    hidden = collector.hidden  # type: ignore[attr-defined]  # set above
+    opened = [items for items in given if len(items) == 2]  # of one unit: the collector's; a holder's are of both
+    assert len(opened) == about.n
+    for items in opened:
         hidden = hidden - items
     return about, from_limbs(hidden.reshape(-1, 1))
 

@@ -1,8 +1,8 @@
 """The collector's side of a masked sum: it relays, adds, drops who does not keep up, and unmasks what opened.
 
 The order of calls is the protocol's, in `privcompute.union.masks`. Memory: the running sums, the sealed shares that
-are relayed (115 bytes for each pair of holders), and at most `GRANTS` submissions on their way, each of the size of
-the sums, however many holders there are. A submission is added when it is whole, and then it stays.
+are relayed (115 bytes for each pair of holders), and at most `GRANTS` submissions, or openings, on their way, each of
+at most the size of the sums, however many holders there are. A submission is added when it is whole, and then it stays.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from privcompute.union.stages import Stages
 from privcompute.union.streams import UnitMasks, add, apply, apply_pair
 
 GRANTS: Final = 4
-"""Submissions on their way at the same time."""
+"""Submissions, or openings, on their way at the same time."""
 
 
 class Collector:
@@ -48,11 +48,12 @@ class Collector:
         self._deals: dict[int, dict[int, bytes]] = {}  # by dealer and receiver
         self._counts: Words = np.zeros(job.shape.counts, np.uint64)
         self._values: Words = np.zeros((job.shape.values, job.shape.limbs), np.uint64)
+        self._grants, self._adding = asyncio.Semaphore(GRANTS), asyncio.Lock()
         self._survivors: list[int] = []
         self._recovery = Recovery(0)
         self._released = False
         self._turn = 0  # of steps 6 and 7
-        self._items: dict[int, Words] = {}
+        self._given: set[int] = set()  # whose own masks of the units shown have been taken off
         self._late: dict[int, dict[int, bytes]] = {}  # shares of missing holders' seeds of values, by owner and point
 
     def __repr__(self) -> str:
@@ -127,19 +128,18 @@ class Collector:
     async def collect_submissions(self) -> None:
         """Relays the deals; grants submissions, a few at a time, to those who are ready; adds each that is whole."""
         s, shape = self._s, self._job.shape
-        grants, adding = asyncio.Semaphore(GRANTS), asyncio.Lock()
 
         async def talk(party: str) -> None:
             async with self.stages.in_time():
                 await s.send_bytes(party, "deals", self._dealt_to(self._number[party]))
                 await s.recv_bytes(party, "ready", 0)
-            async with grants:
+            async with self._grants:
                 async with self.stages.in_time():
                     await s.send_bytes(party, "grant", b"")
                     counts = await s.recv(party, "counts", np.uint64, (shape.counts,))
                     values = await s.recv(party, "values", np.uint64, (shape.values, shape.limbs))
                 self.stages.check_quiet(party)
-                async with adding:
+                async with self._adding:
                     await s.off_loop(self._add, counts, values)
                 self._survivors.append(self._number[party])
 
@@ -244,12 +244,12 @@ class Collector:
 
     def _missing(self) -> list[int]:
         """Survivors that are gone and have not opened their part."""
-        there = {*self._numbers(), *self._items}
+        there = {*self._numbers(), *self._given}
         return [holder for holder in self._survivors if holder not in there]
 
     async def open_values(self, shown: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
         """Opens the units to show, and no others; for those that go missing meanwhile the others' shares stand in."""
-        units, helped = UnitMasks(self._job.shape, shown), set[int]()
+        units, helped = await self._s.off_loop(UnitMasks, self._job.shape, shown), set[int]()
         set_shown = m.write_set(shown, len(self._job.shape.units))
         while True:
             self._need(self._threshold)
@@ -259,37 +259,45 @@ class Collector:
             certificate = await self.certify(self._next_turn(), m.SHOW + set_shown + set_gone, text)
             if certificate is None or self._missing() != missing:
                 continue
-            await self._take_items(certificate, units.words, [owner for owner in missing if owner not in helped])
+            await self._take_items(certificate, units, [owner for owner in missing if owner not in helped])
             helped |= set(missing)
             if self._missing() == missing:
                 break
-        await self._s.off_loop(self._unmask_values, units)
+        await self._s.off_loop(self._unmask_missing, units)
         self._drop_liars()
-        starts = self._job.shape.starts
-        return {unit: tuple(from_limbs(self._values[starts[unit] : starts[unit + 1]])) for unit in shown}
+        return await self._s.off_loop(self._opened, shown)
 
-    async def _take_items(self, certificate: bytes, words: int, new: list[int]) -> None:
+    def _opened(self, shown: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
+        starts, opened = self._job.shape.starts, from_limbs(self._values)
+        return {unit: tuple(opened[starts[unit] : starts[unit + 1]]) for unit in shown}
+
+    async def _take_items(self, certificate: bytes, units: UnitMasks, new: list[int]) -> None:
         """Takes what opens the units: from each its own items, once, and its shares of new missing ones' seeds."""
         s, turn = self._s, self._next_turn()
 
-        async def talk(party: str) -> tuple[Words | None, Rows]:
-            await s.send_bytes(party, turn, m.SIGNED + certificate)
-            first = self._number[party] not in self._items
-            items = await s.recv(party, "items", np.uint64, (words,)) if first else None
-            return items, await s.recv(party, "late-shares", np.uint8, (len(new), SHARE_BYTES))
-
-        for party, (items, shares) in (await self.stages.each("opening values", talk)).items():
+        async def talk(party: str) -> Rows:
             holder = self._number[party]
-            if items is not None:
-                self._items[holder] = items
-            for owner, share in zip(new, shares, strict=True):
-                self._late.setdefault(owner, {})[holder + 1] = share.tobytes()
+            async with self._grants:
+                async with self.stages.in_time():
+                    await s.send_bytes(party, turn, m.SIGNED + certificate)
+                    first = holder not in self._given
+                    items = await s.recv(party, "items", np.uint64, (units.words,)) if first else None
+                    shares = await s.recv(party, "late-shares", np.uint8, (len(new), SHARE_BYTES))
+                self.stages.check_quiet(party)
+                if items is not None:
+                    async with self._adding:
+                        await s.off_loop(units.change, self._values, [items], plus=False)
+                    self._given.add(holder)
+            return shares
 
-    def _unmask_values(self, units: UnitMasks) -> None:
+        for party, shares in (await self.stages.each("opening values", talk, timed=False)).items():
+            for owner, share in zip(new, shares, strict=True):
+                self._late.setdefault(owner, {})[self._number[party] + 1] = share.tobytes()
+
+    def _unmask_missing(self, units: UnitMasks) -> None:
         for owner in self._missing():
             key = self._seed(owner, self._late[owner], "values", self._adverts[owner].values)
-            self._items[owner] = units.items(key)
-        units.change(self._values, self._items.values(), plus=False)
+            units.change(self._values, [units.items(key)], plus=False)
 
     async def finish(self) -> None:
         """Tells those that are still there that it is over."""

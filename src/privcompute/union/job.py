@@ -61,6 +61,11 @@ class SumShape:
         """Number of values of all units together."""
         return sum(self.units)
 
+    @cached_property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """`units` as an array."""
+        return np.array(self.units, np.int64)
+
     @property
     def limbs(self) -> int:
         """64-bit words of one value."""

@@ -21,8 +21,8 @@ from privcompute.union.job import SumShape, Words
 
 PIECE: Final = 1 << 15
 """Words that are masked at a time: mask and data stay in the second-level cache."""
-SMALL: Final = 8
-"""Words up to which a unit's item is its mask."""
+SMALL: Final = 64
+"""Words up to which a unit's item is its mask: setting up a key takes as long as the stream of a few hundred words."""
 _KEY_WORDS: Final = 2
 _KEY_BYTES: Final = 16
 
@@ -95,11 +95,11 @@ class UnitMasks:
 
     def __init__(self, shape: SumShape, units: Sequence[int] | None = None) -> None:
         self.shape = shape
-        sizes = np.array(shape.units, np.int64)
+        sizes = shape.sizes
         small = sizes * shape.limbs <= SMALL
         widths = np.where(small, sizes * shape.limbs, _KEY_WORDS)
         self._drawn = int(widths.sum())
-        picked = np.arange(len(sizes)) if units is None else np.array(units, np.int64)
+        picked = np.arange(len(sizes)) if units is None else np.array(units, dtype=np.int64)
         widths_picked, small_picked = widths[picked], small[picked]
         self.words = int(widths_picked.sum())
         everything = self.words == self._drawn
