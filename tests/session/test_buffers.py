@@ -27,6 +27,15 @@ def test_a_dropped_buffer_is_used_again() -> None:
     assert len(again) == SIZE - 500
 
 
+def test_the_last_that_came_back_goes_first() -> None:
+    buffers = Buffers(8 * SIZE)
+    taken = [buffers.take(SIZE) for _ in range(3)]
+    last = address(taken[1])
+    for n in (2, 0, 1):
+        taken[n] = memoryview(b"")
+    assert address(buffers.take(SIZE)) == last
+
+
 @pytest.mark.parametrize("view", ["memoryview", "array", "slice", "other type"])
 def test_a_buffer_in_use_is_left_alone(view: str) -> None:
     buffers = Buffers(8 * SIZE)

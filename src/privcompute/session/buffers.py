@@ -50,7 +50,7 @@ class Buffers:
         return lease.data
 
     def _reused(self, size: int) -> Block | None:
-        for key, block in list(self._unused.items()):
+        for key, block in reversed(list(self._unused.items())):  # the last that came back is warm in the cache
             if size <= block.size <= 2 * size and self._unused.pop(key, None) is not None:
                 return block
         return None
