@@ -32,10 +32,10 @@ from privcompute.transport.limits import MAX_FRAME, TransportLimits
 
 import grpc  # isort: skip - after privcompute.transport, which sets the TLS version
 
-MESSAGES = 64  # of 1 MiB, a measurement
+MESSAGES = 256  # of 1 MiB, a measurement
 ARRAY = 2 << 20  # uint64 in one array: 16 MiB
 ARRAYS = (MESSAGES << 20) // (8 * ARRAY)
-ROUNDS = 60
+ROUNDS = 12
 ROUND_TRIPS = 300
 JOBS = ("up", "down")
 PLAIN = "/plain/"
