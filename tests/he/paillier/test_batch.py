@@ -92,6 +92,13 @@ def test_inner_product(owner: PrivateKey, encryptor: Encryptor) -> None:
     assert owner.decrypt(total).sum() == sum(v * s for v, s in zip(values, scalars, strict=True))
 
 
+def test_known_values_whose_bounds_are_far_from_zero(owner: PrivateKey, encryptor: Encryptor) -> None:
+    for low, high in ((100, 110), (-110, -100)):
+        shifted = encryptor.encrypt([1, 2, 3], ROOM).plus([low, high, low + 1], Interval(low, high))
+        assert owner.decrypt(shifted).integers == (1 + low, 2 + high, 4 + low)
+        assert owner.decrypt(shifted.total()).sum() == 7 + 2 * low + high
+
+
 def test_reals_end_to_end(owner: PrivateKey, encryptor: Encryptor) -> None:
     values = np.random.default_rng(4).normal(50, 20, 1000).clip(-200, 300)
     packing = Packing(FixedPoint(-200, 300, Fraction(1, 2**20)), 2048, terms=50)

@@ -150,14 +150,14 @@ class Batch:
         Args:
             values: As many as there are; None as interval: values of the packing's encoding; with an interval:
                 integers in steps that lie in it.
-            interval: Public bounds of the integers.
+            interval: Public bounds of the integers; widened to 0, which slots without a value get.
 
         Raises:
             UsageError: ``mismatch``, ``range_exceeded``, ``head_room``.
         """
         packing = self.packing
         integers = packing.encoding.encode(values) if interval is None else [int(v) for v in values]
-        bounds = packing.interval if interval is None else interval
+        bounds = packing.interval if interval is None else Interval(min(interval.low, 0), max(interval.high, 0))
         if len(integers) != self.count:
             raise UsageError("there are as many values to add as encrypted ones", code="mismatch")
         if not packing.fits(self.interval + bounds):
