@@ -27,7 +27,7 @@ _STREET = re.compile(f"[{STREET_SIGNS}]|胡同|大厦|小区|社区|开发区")
 
 @functools.cache
 def starts() -> tuple[str, ...]:
-    """What an address may begin with: names of provinces and prefectures, with and without their kind; longest first."""
+    """What an address may begin with: provinces and prefectures, with and without their kind, longest first."""
     full = {*PROVINCES.values(), *prefectures().values()}
     short = {_PROVINCE_ENDS.sub("", name) for name in full}
     return tuple(sorted(full | {name for name in short if len(name) > 1}, key=lambda name: (-len(name), name)))

@@ -4,7 +4,7 @@
     6 region | 6 birth date without century | 3 order                 15 digits, issued until 1999
 
 The residence permits of people from Hong Kong, Macao and Taiwan have the regions 810000, 820000 and 830000. The
-permanent residence card of foreigners (2023) begins with 9: province, nationality (ISO 3166 numeric), birth date, order.
+permanent residence card of foreigners (2023) begins with 9: province, nationality (ISO 3166), birth date, order.
 
 Source: GB 11643-1999; State Council notice on residence permits, 2018; National Immigration Administration, 2023.
 """

@@ -38,6 +38,4 @@ def parse(text: str) -> Parsed:
     warnings = [] if code[2:8].isdigit() and (code[2:4] in PROVINCES or code[2:4] == "10") else ["region"]
     if organisation_check(code[8:16]) != code[16]:
         warnings.append("inner_check")
-    return Parsed(
-        KIND, code, tuple(reasons), tuple(warnings), {"region": code[2:8], "organisation": code[8:17]}
-    )
+    return Parsed(KIND, code, tuple(reasons), tuple(warnings), {"region": code[2:8], "organisation": code[8:17]})

@@ -17,10 +17,11 @@ SURNAMES: Final = (
 )
 """Surnames of one character."""
 
-COMPOUND_SURNAMES: Final = tuple(
-    "欧阳 太史 端木 上官 司马 东方 独孤 南宫 万俟 闻人 夏侯 诸葛 尉迟 公羊 赫连 澹台 皇甫 宗政 濮阳 公冶 太叔 申屠 公孙 慕容"
-    " 仲孙 钟离 长孙 宇文 司徒 鲜于 司空 闾丘 令狐 呼延 南门 东郭 百里 西门 歐陽 司馬 東方 諸葛 尉遲 慕容 公孫 長孫".split()
+_COMPOUND: Final = (
+    "欧阳 太史 端木 上官 司马 东方 独孤 南宫 万俟 闻人 夏侯 诸葛 尉迟 公羊 赫连 澹台 皇甫 宗政 濮阳 公冶 太叔 申屠"
+    " 公孙 慕容 仲孙 钟离 长孙 宇文 司徒 鲜于 司空 闾丘 令狐 呼延 南门 东郭 百里 西门 歐陽 司馬 東方 諸葛 尉遲 公孫 長孫"
 )
+COMPOUND_SURNAMES: Final = tuple(_COMPOUND.split())
 """Surnames of two characters."""
 
 GIVEN: Final = (
@@ -30,10 +31,11 @@ GIVEN: Final = (
 )
 """Characters of given names, of which surrogates are made."""
 
-ROADS: Final = tuple(
+_ROADS: Final = (
     "人民 中山 解放 建设 和平 胜利 新华 文化 友谊 光明 长江 黄河 北京 南京 上海 青年 幸福 迎宾 滨河 湖滨 学府 科技 创业"
-    " 工业 花园 朝阳 东风 红旗 团结 振兴 体育 公园 环城 松林 梅园 桃源 龙泉 凤凰 紫荆 丹桂".split()
+    " 工业 花园 朝阳 东风 红旗 团结 振兴 体育 公园 环城 松林 梅园 桃源 龙泉 凤凰 紫荆 丹桂"
 )
+ROADS: Final = tuple(_ROADS.split())
 """Names of roads that exist in most cities, of which surrogates are made."""
 
 ROAD_KINDS: Final = ("路", "街", "大道", "巷")
