@@ -167,7 +167,7 @@ class _Pass:
         for (noted, where), place in self._flags.items():
             holds = picked[where] if noted is None else picked[where] & _not_zero(*values[noted])
             words[place // MASK_BITS] |= holds.astype(np.int64) << np.int64(place % MASK_BITS)
-        kept = [batch.column(name) for name in self._keys] + [pa.array(one) for one in [cells, *words]]
+        kept = [_copied(batch.column(name)) for name in self._keys] + [pa.array(one) for one in [cells, *words]]
         names = [*self._keys, "cell", *(f"f{place}" for place in range(len(words)))]
         for place, level in enumerate(self._levels):
             counts = picked[self._chosen[level.selection][1]]
@@ -217,6 +217,11 @@ def _no_null(keys: Sequence[str]) -> Check:
         "some row has a NULL in its key: in a union every row is of somebody",
         "publish a view without these rows",
     )
+
+
+def _copied(column: pa.Array[Any]) -> pa.Array[Any]:
+    """The column in memory of its own: a part of DuckDB's batch would keep all of the batch, every feature, alive."""
+    return pa.concat_arrays([column, column.slice(0, 0)])
 
 
 def _numbers(batch: pa.RecordBatch, name: str) -> Any:

@@ -14,8 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-MOST_ROWS = 1 << 16
-"""Most rows of a batch: 2^16 pieces of 32 bits stay below 2^53."""
+MOST_ROWS = 1 << 14
+"""Most rows of a batch: so many pieces of 32 bits stay below 2^53, and a hundred features take some megabytes."""
 
 _EXACT = 1 << 53
 _PIECE = 32
