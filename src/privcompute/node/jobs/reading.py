@@ -16,6 +16,10 @@ NOBODY_SENDS = "negotiation/gone"
 """Waiting for this label ends when the link does, and not before."""
 
 
+_ENDING_SECONDS = 600.0
+"""A pass whose time is over may need a moment to end; it is not the peer's silence that ends it."""
+
+
 async def while_all_are_there(channels: Iterable[Channel], seconds: float, work: Callable[[], T]) -> T:
     """Run blocking work over tables as long as no link fails.
 
@@ -28,7 +32,7 @@ async def while_all_are_there(channels: Iterable[Channel], seconds: float, work:
         PrivcomputeError: what a link failed with, `too_slow`, or what the work raises.
     """
     reading = asyncio.create_task(interruptible(seconds, work))
-    gone = [asyncio.create_task(_gone(channel, 2 * seconds)) for channel in channels]
+    gone = [asyncio.create_task(_gone(channel, seconds + _ENDING_SECONDS)) for channel in channels]
     try:
         done, _ = await asyncio.wait({reading, *gone}, return_when=asyncio.FIRST_COMPLETED)
         if reading in done:
