@@ -26,6 +26,8 @@ from privcompute.tables.features import LevelValues, LocalFeatures
 from privcompute.testing import simulate
 from privcompute.transport.identity import Identity
 from privcompute.transport.invitation import Invitation
+from privcompute.union import Contribution, Totals
+from privcompute.union.keys import KeyPair, Secrets
 
 # What may hold a secret, by the text of a field's annotation, or by its name.
 TYPES = re.compile(
@@ -103,6 +105,10 @@ def _objects() -> Iterator[Any]:
         ring = Ring(bits)
         yield Shared(ring, ring.array([CANARY]))
         yield [Shared(ring, ring.array([CANARY]))]
+    yield Contribution(np.full(3, CANARY, np.uint64), np.full((3, 1), CANARY, np.uint64))
+    yield Totals((CANARY,), (0,), {0: (CANARY,)}, ("a",), {})
+    yield KeyPair(_SECRET * 2)
+    yield Secrets(KeyPair(_SECRET * 2), KeyPair(_SECRET * 2), _SECRET * 2, _SECRET * 2)
     yield Stream(_SECRET)
     yield Rng(_SECRET, master=lambda: _SECRET)
     end = int(datetime(2030, 1, 1, tzinfo=UTC).timestamp())

@@ -99,7 +99,7 @@ def signatures_bytes(holders: int, signature: int, text: int = 0) -> int:
 # -- what a holder says of itself --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Advert:
     """The public half of a holder's secrets of one attempt.
 
