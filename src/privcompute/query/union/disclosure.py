@@ -127,7 +127,7 @@ def _collusion(plan: UnionPlan) -> Learned:
     return Learned(
         "collusion",
         f"the collector {plan.collector} and holders that pool what they have, fewer than {t} of {n}, learn of the "
-        f"others only their sum: the total less their own{but_two}; with {t} or more, every holder's own counts and sums",
+        f"others only their sum: the total less their own{but_two}; with {t} or more, every holder's counts and sums",
         f"{t} of {n} shares open a mask, and a total less all but one part is that part",
     )
 

@@ -47,7 +47,7 @@ _COMPARISONS = "it needs comparisons on shares, which sums cannot give"
 _LATER = {
     **dict.fromkeys(("MIN", "MAX", "MEDIAN", "MODE", "QUANTILE", "QUANTILE_CONT", "QUANTILE_DISC"), _COMPARISONS),
     **dict.fromkeys(("PERCENTILE_CONT", "PERCENTILE_DISC", "APPROX_QUANTILE", "MAD"), _COMPARISONS),
-    **dict.fromkeys(("TOPK", "TOP_K", "APPROX_TOP_K", "ARG_MIN", "ARG_MAX", "MIN_BY", "MAX_BY"), _COMPARISONS),
+    **dict.fromkeys(("TOPK", "TOP_K", "APPROX_TOP_K", "ARGMIN", "ARGMAX", "MIN_BY", "MAX_BY"), _COMPARISONS),
     "LOGIT": "it takes many rounds of sums, and each would open",
     **dict.fromkeys(
         ("KAPLAN_MEIER", "SURVIVAL", "COX", "LOGRANK"), "it needs comparisons on shares, and time bins of enough people"
@@ -159,7 +159,11 @@ class CellBuilder(OuterBuilder):
         group = self.group(tree)
         if group is not None:
             if group.kind is not Kind.INTEGER:
-                self.refuse.unsupported(f"a number is expected, not {group.kind.value}", span, "show the group itself")
+                self.refuse.unsupported(
+                    f"a number is expected, not {group.kind.value}",
+                    span,
+                    "show it as it is; conditions on it go to WHERE",
+                )
             return group
         if isinstance(tree, exp.Func):
             word = self.source.word(tree)
