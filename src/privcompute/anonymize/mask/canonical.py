@@ -56,8 +56,6 @@ def canonical(column: Cells, kind: str) -> tuple[Cells, Bools]:
     parsed = pc.take(values, codes.indices)
     wrong = np.zeros(len(column), dtype=np.bool_)
     wrong[rest] = np.asarray(parsed.is_null())
-    if len(rest) == 0:
-        return column, wrong
     mask = np.zeros(len(column), dtype=np.bool_)
     mask[rest] = True
     return pc.replace_with_mask(column, pa.array(mask), parsed), wrong

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -110,8 +110,8 @@ def from_rows(count: int, groups: Iterable[Rows]) -> Cells:
         for group in parts:
             data[offsets[group.places][:, None] + np.arange(group.signs.shape[1])] = group.signs
     validity = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little").tobytes())
-    starts, content = cast("list[Any]", [offsets, data])  # arrays are buffers, which the stubs do not know
-    return pa.Array.from_buffers(TEXT, count, [validity, pa.py_buffer(starts), pa.py_buffer(content)])
+    buffers: list[Any] = [offsets, data]  # arrays are buffers, which the stubs do not know
+    return pa.Array.from_buffers(TEXT, count, [validity, *map(pa.py_buffer, buffers)])
 
 
 def each_distinct(column: Cells, change: Callable[[str], str | None]) -> Cells:
