@@ -8,8 +8,9 @@ Output: the collector: the sums of the counts, and of the values in the units sh
     tells all. A holder: who survived and which units were shown.
 Learned: the collector alone, or with fewer than t = floor(2n/3) + 1 of the n holders while it keeps to the protocol:
     the output and, of the others, only the sum. A collector that cheats, together with at most 2t - n - 1 holders
-    (about a third): the same. Beyond that, everything. A holder learns nothing of another's numbers. That numbers are
-    true, or in range, nobody checks.
+    (about a third of n): the same; it can claim that no more than the quorum came, so n counts as the quorum then.
+    Beyond that, everything. A holder learns nothing of another's numbers. That numbers are true, or in range, nobody
+    checks.
 Source: Bonawitz et al., CCS 2017, section 4.3 (figure 4, against an active server); the masks opened by units are ours.
 Steps:
     1. Each holder draws fresh keys for this attempt (X25519, for messages and for masks) and two seeds (counts,
