@@ -8,7 +8,7 @@ and Q belong to one and the same table of encoded numbers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 from privcompute.query.collect import (
@@ -61,7 +61,7 @@ class Variables:
         errors: Per variable, the worst error of one row.
     """
 
-    rows: Combination
+    rows: Combination = field(repr=False)
     sums: tuple[Combination, ...]
     products: tuple[Combination, ...]
     errors: tuple[Fraction, ...]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from privcompute.query.expr import Node
 from privcompute.query.refuse import Refuser
@@ -36,7 +36,7 @@ REMEDIES = (
 class Domain:
     """Values and whether every row has one of them."""
 
-    values: frozenset[GroupValue]
+    values: frozenset[GroupValue] = field(repr=False)
     closed: bool
 
 

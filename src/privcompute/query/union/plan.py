@@ -72,7 +72,7 @@ class MomentSums:
         errors: Per variable, the worst error of one row.
     """
 
-    rows: int
+    rows: int = field(repr=False)
     openings: tuple[int, ...]
     units: tuple[Fraction, ...]
     errors: tuple[Fraction, ...]
@@ -110,7 +110,7 @@ class TableStatistic:
     names: tuple[str, ...]
     type: str
     sums: MomentSums | None
-    rows: int
+    rows: int = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from privcompute.union.job import RINGS, Roster, SumShape
 
 MAX_CELLS = 20_000
 """Most cells of one question."""
-MAX_GROUPINGS = 6
+MAX_GROUPINGS = 5
 """Most groupings: the marginals that suppression looks at double with each."""
 
 

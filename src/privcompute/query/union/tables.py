@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from sqlglot import exp
@@ -47,7 +47,7 @@ class TableCall:
     groupings: tuple[Grouping, ...]
     nodes: tuple[Node, ...]
     variables: Variables | None
-    rows: tuple[Term, ...]
+    rows: tuple[Term, ...] = field(repr=False)
 
     def numbered(self, index: Mapping[tuple[Term, ...], int]) -> TableStatistic:
         """The statistic with its openings' numbers."""
