@@ -20,42 +20,41 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @kernel
-def keys(codes: Codes, active: Ints, offsets: Ints, contributions: Ints, out: Ints) -> None:
-    """The key of every tuple.
-
-    Args:
-        codes: (columns, tuples), the codes of the table that is grouped.
-        active: the columns with more than one value at the node; the others add nothing.
-        offsets: per column, where its contributions start.
-        contributions: per column and code, the code at the node's level times the place value.
-        out: (tuples,), overwritten.
-    """
-    size = out.shape[0]
-    if active.shape[0] == 0:
-        for i in range(size):
-            out[i] = 0
-        return
-    first = active[0]
-    start = offsets[first]
-    for i in range(size):
-        out[i] = contributions[start + codes[first, i]]
-    for place in range(1, active.shape[0]):
-        column = active[place]
-        start = offsets[column]
-        for i in range(size):
-            out[i] += contributions[start + codes[column, i]]
-
-
-@kernel
-def dense_classes(
-    key: Ints, weight: Ints, scratch: Slots, slot: Slots, size: Ints, first: Slots
+def classes_at(
+    codes: Codes,
+    rows: Ints,
+    earlier: Slots,
+    columns: Ints,
+    low: Ints,
+    high: Ints,
+    widths: Ints,
+    starts: Ints,
+    steps: Ints,
+    dense: bool,
+    scratch: Slots,
+    held: Ints,
+    key: Ints,
+    slot: Slots,
+    size: Ints,
+    first: Slots,
 ) -> np.int64:
-    """Number the classes of keys below scratch.shape[0] and sum the weights of each.
+    """Number the classes of a table's tuples at a node, by some of its columns, and sum the rows of each.
 
     Args:
-        key: (tuples,).
-        weight: (tuples,), how many rows a tuple stands for.
-        scratch: at least as long as the key space; overwritten.
+        codes: (columns, tuples), at the levels `low`.
+        rows: (tuples,), how many rows a tuple stands for.
+        earlier: (tuples,), classes by other columns, which count as one more column; empty: there are none.
+        columns: the columns that count here.
+        low: (columns,), the levels of the table.
+        high: (columns,), the levels of the node.
+        widths: (columns, levels), how many labels there are.
+        starts: (columns, levels, levels), where in `steps` it stands what the codes of one level become at another.
+        steps: all such maps, one behind the other.
+        dense: whether every key is below scratch.shape[0]; else `scratch` and `held` are a hash table of a power of two
+            above twice the number of tuples.
+        scratch: -1 everywhere, and so again at the end.
+        held: as long as `scratch` for a hash table.
+        key: (tuples,), overwritten.
         slot: (tuples,), overwritten with the class of each tuple.
         size: (tuples,), its head overwritten with the rows of each class.
         first: (tuples,), its head overwritten with the first tuple of each class.
@@ -63,57 +62,86 @@ def dense_classes(
     Returns:
         The number of classes.
     """
-    for i in range(scratch.shape[0]):
-        scratch[i] = -1
+    count = rows.shape[0]
+    place = np.int64(1)
+    started = False
+    for at in range(columns.shape[0]):
+        column = columns[at]
+        width = widths[column, high[column]]
+        if width == 1:
+            continue
+        start = starts[column, low[column], high[column]]
+        table = steps[start : start + widths[column, low[column]]] * place
+        here = codes[column]
+        if started:
+            for i in range(count):
+                key[i] += table[here[i]]
+        else:
+            for i in range(count):
+                key[i] = table[here[i]]
+            started = True
+        place *= width
+    if not started:
+        key[:count] = 0
+    if earlier.shape[0] > 0:
+        for i in range(count):
+            key[i] += earlier[i] * place
     found = np.int64(0)
-    for i in range(key.shape[0]):
-        at = scratch[key[i]]
-        if at < 0:
-            at = np.int32(found)
-            scratch[key[i]] = at
-            size[found] = 0
-            first[found] = i
-            found += 1
-        slot[i] = at
-        size[at] += weight[i]
-    return found
-
-
-@kernel
-def hashed_classes(
-    key: Ints, weight: Ints, table: Slots, held: Ints, slot: Slots, size: Ints, first: Slots
-) -> np.int64:
-    """As `dense_classes`, for keys of any size.
-
-    Args:
-        key: (tuples,).
-        weight: (tuples,).
-        table: a power of two above twice the number of tuples; overwritten.
-        held: as long as `table`; overwritten with the keys that lie there.
-        slot: (tuples,), overwritten.
-        size: (tuples,), head overwritten.
-        first: (tuples,), head overwritten.
-    """
-    mask = np.uint64(table.shape[0] - 1)
-    for i in range(table.shape[0]):
-        table[i] = -1
-    found = np.int64(0)
-    for i in range(key.shape[0]):
+    if dense:
+        for i in range(count):
+            one = scratch[key[i]]
+            if one < 0:
+                one = np.int32(found)
+                scratch[key[i]] = one
+                size[found] = 0
+                first[found] = i
+                found += 1
+            slot[i] = one
+            size[one] += rows[i]
+        for one in range(found):
+            scratch[key[first[one]]] = -1
+        return found
+    mask = np.uint64(scratch.shape[0] - 1)
+    for i in range(count):
         mixed = np.uint64(key[i]) * _MIX
         at = np.int64((mixed ^ (mixed >> np.uint64(32))) & mask)
-        while table[at] >= 0 and held[at] != key[i]:
+        while scratch[at] >= 0 and held[at] != key[i]:
             at = np.int64((np.uint64(at) + np.uint64(1)) & mask)
-        one = table[at]
+        one = scratch[at]
         if one < 0:
             one = np.int32(found)
-            table[at] = one
+            scratch[at] = one
             held[at] = key[i]
             size[found] = 0
             first[found] = i
             found += 1
         slot[i] = one
-        size[one] += weight[i]
+        size[one] += rows[i]
+    scratch[:] = -1
     return found
+
+
+@kernel
+def smallest_below(node: Ints, nodes: Ints, sizes: Ints, count: int) -> np.int64:
+    """Which of the first `count` tables has the fewest tuples among those at or below a node.
+
+    Args:
+        node: (columns,).
+        nodes: (tables, columns), the levels of each table; the first is below all nodes.
+        sizes: (tables,), tuples.
+        count: how many tables there are.
+    """
+    best = np.int64(0)
+    for i in range(1, count):
+        if sizes[i] < sizes[best]:
+            below = True
+            for column in range(node.shape[0]):
+                if nodes[i, column] > node[column]:
+                    below = False
+                    break
+            if below:
+                best = np.int64(i)
+    return best
 
 
 @kernel
@@ -126,42 +154,55 @@ def add_by_class(slot: Slots, weight: Ints, out: Ints) -> None:
 
 
 @kernel
-def recode(codes: Codes, first: Slots, classes: int, offsets: Ints, maps: Codes, out: Codes) -> None:
-    """The codes of each class at the node: those of its first tuple, one level table a column.
+def recode(
+    codes: Codes, first: Slots, classes: int, low: Ints, high: Ints, starts: Ints, steps: Ints, out: Codes
+) -> None:
+    """The codes of each class at the node: those of its first tuple.
 
     Args:
-        codes: (columns, tuples).
+        codes: (columns, tuples), at the levels `low`.
         first: the first tuple of each class.
         classes: how many classes there are.
-        offsets: per column, where its map starts.
-        maps: per column and code, the code at the node's level.
+        low: (columns,), the levels of the table.
+        high: (columns,), the levels of the node.
+        starts: as in `classes_at`.
+        steps: as in `classes_at`.
         out: (columns, classes), overwritten.
     """
     for column in range(codes.shape[0]):
-        start = offsets[column]
+        start = starts[column, low[column], high[column]]
         for one in range(classes):
-            out[column, one] = maps[start + codes[column, first[one]]]
+            out[column, one] = steps[start + codes[column, first[one]]]
 
 
 @kernel
 def count_outside(
-    codes: Codes, slot: Slots, weight: Ints, kept: npt.NDArray[np.bool_], offsets: Ints, maps: Codes, out: Ints
+    codes: Codes,
+    slot: Slots,
+    rows: Ints,
+    kept: npt.NDArray[np.bool_],
+    low: Ints,
+    high: Ints,
+    starts: Ints,
+    steps: Ints,
+    out: Ints,
 ) -> None:
-    """How often each value of each column stands in the suppressed rows, at the node's level.
+    """How often each label of each column stands in the suppressed rows.
 
     Args:
-        codes: (columns, tuples).
+        codes: (columns, tuples), at the levels `low`.
         slot: the class of each tuple.
-        weight: the rows of each tuple.
+        rows: the rows of each tuple.
         kept: per class, whether it is released.
-        offsets: per column, where its map and its counters start.
-        maps: per column and code, the code at the node's level.
-        out: per column and code at the node's level; overwritten.
+        low: (columns,), the levels of the table.
+        high: (columns,), the levels of the node.
+        starts: as in `classes_at`.
+        steps: as in `classes_at`.
+        out: (columns, labels), overwritten.
     """
-    for i in range(out.shape[0]):
-        out[i] = 0
+    out[:] = 0
     for i in range(slot.shape[0]):
         if not kept[slot[i]]:
             for column in range(codes.shape[0]):
-                start = offsets[column]
-                out[start + maps[start + codes[column, i]]] += weight[i]
+                start = starts[column, low[column], high[column]]
+                out[column, steps[start + codes[column, i]]] += rows[i]

@@ -38,7 +38,8 @@ class Exact:
         self._mark = np.zeros(self._shape, np.uint8)
         self._flat = self._mark.reshape(-1)
         self._whole = task.part == task.models
-        self._bound = self._bounds()
+        self._total = self._bounds()
+        self._bound = self._total.reshape(-1)
         self._told = price("entropy", task.tables).terms
         self._best: tuple[float, Node] | None = None
         self._checks = 0
@@ -63,7 +64,7 @@ class Exact:
         total = np.zeros(self._shape)
         for axis, term in enumerate(self._task.cost.terms):
             total += term.reshape([-1 if i == axis else 1 for i in range(len(self._shape))])
-        return total.reshape(-1)
+        return total
 
     def _next(self) -> Iterator[tuple[float, Node]]:
         """Nodes that may still be the best, by bound, then by place."""
@@ -134,7 +135,7 @@ class Exact:
             for axis, level in enumerate(node)
             if level + 1 < self._shape[axis]
         ]
-        return sorted(found, key=self._task.cost.bound)
+        return sorted(found, key=self._total.__getitem__)
 
     def _cheapest_above(self, node: Node) -> Node | None:
         """The open successor of least bound; where all are marked, the path ends."""
@@ -154,11 +155,11 @@ class Exact:
             self._mark[node] = DONE
         else:
             self._mark[tuple(slice(None, level + 1) for level in node)] = BAD
-        if judged.good:
+        if judged.good and self._promising(cost.join(float(self._total[node]))):
             value = cost.value(judged.checked, judged.kept)
             if self._best is None or (value, node) < self._best:
                 self._best = (value, node)
         if not cost.separable:
-            higher = self._bound.reshape(self._shape)[tuple(slice(level, None) for level in node)]
+            higher = self._total[tuple(slice(level, None) for level in node)]
             np.maximum(higher, cost.bound_above(judged.checked), out=higher)
         return judged

@@ -18,11 +18,10 @@ from privcompute.anonymize.columns import QuasiIdentifier
 from privcompute.anonymize.kernels.closeness import class_histograms
 from privcompute.anonymize.kernels.grouping import (
     add_by_class,
+    classes_at,
     count_outside,
-    dense_classes,
-    hashed_classes,
-    keys,
     recode,
+    smallest_below,
 )
 
 Node = tuple[int, ...]
@@ -35,6 +34,7 @@ _DENSE = 1 << 22
 """Key spaces up to this size may be counted in a table of all keys, if there are not many times fewer tuples."""
 
 _KEYS = 1 << 62
+_CACHED_TABLES = 2000
 _CACHED_TUPLES = 6_000_000
 """Tuples that rolled-up tables may hold together: at 9 columns some 30 bytes each."""
 
@@ -118,25 +118,26 @@ class Tables:
     ) -> None:
         self.columns = tuple(columns)
         self._sensitive = dict(sensitive or {})
-        self._widths = [[len(labels) for labels in column.labels] for column in columns]
-        self._offsets = np.concatenate([[0], np.cumsum([len(c.values) for c in columns])]).astype(np.int64)
-        self._steps: dict[tuple[int, int, int], Ints] = {}
-        self._scratch = _Scratch()
+        self._steps = _Steps(columns)
+        self._buffers = _Buffers()
         self.base = self._group_rows(in_table)
         self.rows = int(self.base.rows.sum())
         self._cache = [self.base]
-        self._nodes = np.array([self.base.node], np.int64)
+        self._nodes = np.zeros((_CACHED_TABLES, len(columns)), np.int64)
+        self._sizes = np.zeros(_CACHED_TABLES, np.int64)
+        self._sizes[0] = len(self.base.rows)
         self._room = _CACHED_TUPLES
         self.totals = {
-            name: np.bincount(
-                one.codes if in_table is None else one.codes[in_table], minlength=one.values
-            ).astype(np.int64)
+            name: np.bincount(one.codes if in_table is None else one.codes[in_table], minlength=one.values).astype(
+                np.int64
+            )
             for name, one in self._sensitive.items()
         }
 
     def check(self, node: Node) -> Checked:
         """The classes at a node."""
-        table = self._below(node)
+        below = int(smallest_below(np.array(node, np.int64), self._nodes, self._sizes, len(self._cache)))
+        table = self._cache[below]
         slot, size, first = self._classes(table, node)
         population, outside = size, size[:0]
         if table.population is not None:
@@ -159,22 +160,27 @@ class Tables:
             checked: the node.
             kept: (classes,), what is released.
         """
-        node = checked.node
-        maps, offsets = self._maps(checked.table, node)
-        out = np.zeros(int(offsets[-1]), np.int64)
+        widest = int(self._steps.widths.max(initial=1))
+        out = np.zeros((len(self.columns), widest), np.int64)
         extra = len(checked.classes.outside)
         released = np.concatenate([kept, np.ones(extra, np.bool_)]) if extra else kept
         if not released.all():
-            count_outside(checked.table.codes, checked.slot, checked.table.rows, released, offsets, maps, out)
-        widths = [width[level] for width, level in zip(self._widths, node, strict=True)]
-        return [out[start : start + width] for start, width in zip(offsets.tolist(), widths, strict=False)]
+            table = checked.table
+            low, high = np.array(table.node, np.int64), np.array(checked.node, np.int64)
+            count_outside(
+                table.codes, checked.slot, table.rows, released, low, high, self._steps.starts, self._steps.steps, out
+            )
+        return [out[i, : self._steps.widths[i, level]] for i, level in enumerate(checked.node)]
 
     def labels(self, checked: Checked) -> Codes:
         """(columns, classes), the codes that each class shows."""
-        maps, offsets = self._maps(checked.table, checked.node)
-        count = len(checked.classes)
-        out = np.empty((len(self.columns), count), checked.table.codes.dtype)
-        recode(checked.table.codes, checked.first, count, offsets, maps, out)
+        return self._recoded(checked, len(checked.classes))
+
+    def _recoded(self, checked: Checked, count: int) -> Codes:
+        table = checked.table
+        low, high = np.array(table.node, np.int64), np.array(checked.node, np.int64)
+        out = np.empty((len(self.columns), count), table.codes.dtype)
+        recode(table.codes, checked.first, count, low, high, self._steps.starts, self._steps.steps, out)
         return out
 
     def _group_rows(self, in_table: Mask | None) -> Grouped:
@@ -200,19 +206,12 @@ class Tables:
             entries[name] = Entries(holder, pair % one.values, counts.astype(np.int64))
         return Grouped(ground, np.ascontiguousarray(codes[:, first]), mine, population, entries)
 
-    def _below(self, node: Node) -> Grouped:
-        """The smallest table from which the node can be grouped."""
-        fits = np.flatnonzero((self._nodes <= np.array(node, np.int64)).all(axis=1))
-        return min((self._cache[i] for i in fits.tolist()), key=lambda one: len(one.rows))
-
     def _keep(self, checked: Checked) -> None:
         """Remember the classes as a table, if that saves enough work and there is room."""
         count = len(checked.first)
-        if count * 3 > len(checked.table.rows) * 2 or count > self._room:
+        if count * 3 > len(checked.table.rows) * 2 or count > self._room or len(self._cache) == _CACHED_TABLES:
             return
-        maps, offsets = self._maps(checked.table, checked.node)
-        codes = np.empty((len(self.columns), count), checked.table.codes.dtype)
-        recode(checked.table.codes, checked.first, count, offsets, maps, codes)
+        codes = self._recoded(checked, count)
         classes, extra = checked.classes, np.zeros(len(checked.classes.outside), np.int64)
         population = np.concatenate([classes.population, classes.outside]) if classes.sampled else None
         entries = {}
@@ -220,58 +219,36 @@ class Tables:
             found = classes.histogram(name)
             holder = np.repeat(np.arange(len(classes), dtype=np.int32), np.diff(found.start))
             entries[name] = Entries(holder, found.value, found.count)
+        self._nodes[len(self._cache)] = checked.node
+        self._sizes[len(self._cache)] = count
         self._cache.append(Grouped(checked.node, codes, np.concatenate([classes.size, extra]), population, entries))
-        self._nodes = np.vstack([self._nodes, np.array(checked.node, np.int64)])
         self._room -= count
-
-    def _maps(self, table: Grouped, node: Node) -> tuple[Codes, Ints]:
-        """Per column one after the other, what each code of a table becomes at a node; and where each column starts."""
-        steps = [self._step(i, low, high) for i, (low, high) in enumerate(zip(table.node, node, strict=True))]
-        offsets = np.zeros(len(steps) + 1, np.int64)
-        np.cumsum([len(step) for step in steps], out=offsets[1:])
-        return np.concatenate(steps).astype(table.codes.dtype), offsets
-
-    def _step(self, column: int, low: int, high: int) -> Ints:
-        key = (column, low, high)
-        if key not in self._steps:
-            self._steps[key] = self.columns[column].step(low, high)
-        return self._steps[key]
 
     def _classes(self, table: Grouped, node: Node) -> tuple[Slots, Ints, Slots]:
         """The class of each tuple, and each class's rows and first tuple."""
-        count = len(table.rows)
-        widths = [width[level] for width, level in zip(self._widths, node, strict=True)]
-        active = [i for i, width in enumerate(widths) if width > 1]
-        slot, size = np.zeros(count, np.int32), np.empty(count, np.int64)
-        first, key = np.empty(count, np.int32), np.empty(count, np.int64)
-        found, done, space = 0, False, 1
-        while active or not done:
+        count, steps = len(table.rows), self._steps
+        low, high = np.array(table.node, np.int64), np.array(node, np.int64)
+        key, size, first = self._buffers.of(count)
+        slot, earlier, found = np.empty(count, np.int32), _NONE, 1
+        waiting = list(range(len(node)))
+        while True:
             # As many columns as fit into one key; what was found so far is one more column of it.
-            room = _KEYS // max(1, found) if done else _KEYS
             taken: list[int] = []
-            space = 1
-            while active and space * widths[active[0]] <= room:
-                space *= widths[active[0]]
-                taken.append(active.pop(0))
-            steps: list[Ints] = []
-            place = 1
-            for column in taken:
-                steps.append(self._step(column, table.node[column], node[column]) * place)
-                place *= widths[column]
-            offsets = np.zeros(len(self.columns), np.int64)
-            offsets[taken] = np.concatenate([[0], np.cumsum([len(step) for step in steps])])[:-1]
-            contributions = np.concatenate(steps) if steps else np.zeros(1, np.int64)
-            keys(table.codes, np.array(taken, np.int64), offsets, contributions, key)
-            if done:
-                key += slot.astype(np.int64) * space
-                space *= found
-            if space <= _DENSE and space <= 8 * count + 65_536:
-                found = int(dense_classes(key, table.rows, self._scratch.table(space), slot, size, first))
-            else:
-                slots, held = self._scratch.hashed(count)
-                found = int(hashed_classes(key, table.rows, slots, held, slot, size, first))
-            done = True
-        return slot, size[:found].copy(), first[:found].copy()
+            space = found
+            while waiting and space * (width := int(steps.widths[waiting[0], high[waiting[0]]])) <= _KEYS:
+                space *= width
+                taken.append(waiting.pop(0))
+            dense = space <= _DENSE and space <= 64 * count + 65_536
+            scratch, held = self._buffers.scratch(space if dense else 0, count)
+            found = int(
+                classes_at(
+                    table.codes, table.rows, earlier, np.array(taken, np.int64), low, high, steps.widths,
+                    steps.starts, steps.steps, dense, scratch, held, key, slot, size, first,
+                )
+            )  # fmt: skip
+            if not waiting:
+                return slot, size[:found].copy(), first[:found].copy()
+            earlier = slot.copy()
 
     def _histogram_maker(self, name: str, table: Grouped, slot: Slots, classes: int) -> Callable[[], Histogram]:
         made: list[Histogram] = []
@@ -290,23 +267,57 @@ class Tables:
         return make
 
 
-class _Scratch:
-    """Counting tables that are used again from check to check."""
+_NONE: Slots = np.empty(0, np.int32)
+
+
+class _Steps:
+    """What the codes of each level become at each higher one, flat for the kernels.
+
+    Attributes:
+        widths: (columns, levels), labels of each level; 0 above a column's highest.
+        starts: (columns, levels, levels), where in `steps` each map begins.
+        steps: the maps.
+    """
+
+    def __init__(self, columns: Sequence[QuasiIdentifier]) -> None:
+        levels = max((column.height + 1 for column in columns), default=1)
+        self.widths = np.zeros((len(columns), levels), np.int64)
+        self.starts = np.zeros((len(columns), levels, levels), np.int64)
+        found: list[Ints] = [np.zeros(1, np.int64)]
+        end = 1
+        for i, column in enumerate(columns):
+            self.widths[i, : column.height + 1] = [len(labels) for labels in column.labels]
+            for low in range(column.height + 1):
+                for high in range(low, column.height + 1):
+                    self.starts[i, low, high] = end
+                    found.append(column.step(low, high))
+                    end += len(found[-1])
+        self.steps = np.concatenate(found)
+
+
+class _Buffers:
+    """Working memory that is used again from check to check."""
 
     def __init__(self) -> None:
-        self._table = np.empty(1, np.int32)
-        self._held = np.empty(1, np.int64)
+        self._key, self._size, self._first = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int32)
+        self._table = np.empty(0, np.int32)
+        self._held = np.empty(0, np.int64)
 
-    def table(self, size: int) -> Slots:
+    def of(self, count: int) -> tuple[Ints, Ints, Slots]:
+        """Keys, sizes and first tuples for a table of that many tuples."""
+        if len(self._key) < count:
+            self._key, self._size = np.empty(count, np.int64), np.empty(count, np.int64)
+            self._first = np.empty(count, np.int32)
+        return self._key, self._size, self._first
+
+    def scratch(self, space: int, count: int) -> tuple[Slots, Ints]:
+        """A table for keys below `space`, or, if that is 0, a hash table for `count` keys; -1 everywhere."""
+        size = space or 1 << max(4, (2 * count).bit_length())
         if len(self._table) < size:
-            self._table = np.empty(size, np.int32)
-        return self._table[:size]
-
-    def hashed(self, count: int) -> tuple[Slots, Ints]:
-        size = 1 << max(4, (2 * count).bit_length())
-        if len(self._held) < size:
+            self._table = np.full(size, -1, np.int32)
+        if not space and len(self._held) < size:
             self._held = np.empty(size, np.int64)
-        return self.table(size), self._held[:size]
+        return self._table[:size], self._held[: 0 if space else size]
 
 
 def _table_first(
