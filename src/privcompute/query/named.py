@@ -51,10 +51,11 @@ def read_union(source: Source) -> NamedUnion | None:
     if not source.unions:
         return None
     tables = [t for t in source.tree.find_all(exp.Table) if source.is_union(t.this)]
+    if len(tables) != 1:
+        span = source.span(tables[1] if tables else None)
+        source.refuse.unsupported("one union is supported, in FROM", span, f"write {source.form}")
     table = tables[0]
     span = source.span(table)
-    if len(tables) > 1:
-        source.refuse.unsupported("one union is supported", source.span(tables[1]), f"write {source.form}")
     source.only(table, "this", "alias")
     alias = table.args.get("alias")
     if isinstance(alias, exp.TableAlias):

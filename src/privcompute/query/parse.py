@@ -123,7 +123,7 @@ def _tables(
 ) -> tuple[tuple[Table, Table], exp.Join]:
     start, joins = part(tree, "from"), tree.args.get("joins") or []
     if source.unions:
-        call = next(node for node in tree.find_all(exp.Anonymous) if source.is_union(node))
+        call = next((node for node in tree.find_all(exp.Anonymous) if source.is_union(node)), None)
         source.refuse.unsupported("a union is not joined", source.span(call), f"write {UNION_FORM}")
     if not isinstance(start, exp.From):
         source.refuse.unsupported("FROM is missing", source.span(tree), f"write {FORM}")

@@ -20,7 +20,10 @@ from privcompute.query.finish import Value
 from privcompute.query.union import UnionPlan, check_union_rules, finish_union, plan_union
 
 FROM = "FROM UNION(people) h"
-WORLDS = [union_world(seed, holders=3 + seed % 4, cap=1 + seed % 2) for seed in range(6)]
+WORLDS = [
+    union_world(seed, holders=3 + seed % 4, cap=1 + seed % 2, minimum=1 + seed % 3, min_holders=1 + seed % 2)
+    for seed in range(6)
+]
 GROUPS: dict[str, Callable[[Row], Value]] = {
     "h.region": lambda r: r["region"],
     "h.flag": lambda r: r["flag"],

@@ -356,6 +356,11 @@ def test_what_the_collector_and_others_could_learn(here: UnionWorld) -> None:
     assert "collector ada and the key holder kay together learn every holder's" in collusion(paillier)
     key_holder = paillier.disclosure.of("kay")
     assert any(one.item == "message" and "masked by the collector" in one.what for one in key_holder)
+    # A holder sends once and may go; collector and key holder open what is shown.
+    assert paillier.may_open("kay") == {"shown"}
+    assert paillier.may_open("bea") == frozenset()
+    assert paillier.disclosure.declares("kay", "presence")
+    assert not paillier.disclosure.declares("bea", "presence")
 
 
 def test_totals_other_than_declared_are_refused(here: UnionWorld) -> None:

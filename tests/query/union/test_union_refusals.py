@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.union_world import UnionWorld, union_world
 
 from privcompute.errors import PrivacyError, PrivcomputeError, UsageError
@@ -196,6 +200,56 @@ def test_the_planner_of_joins_names_the_form_of_unions(here: UnionWorld) -> None
 def test_what_is_no_question_names_no_union(sql: str) -> None:
     with pytest.raises(UsageError):
         named_union(sql)
+
+
+WORDS = (
+    *(
+        "SELECT",
+        "FROM",
+        "UNION",
+        "(",
+        ")",
+        ",",
+        "people",
+        "n",
+        "flag",
+        "region",
+        "WHERE",
+        "GROUP BY",
+        "HAVING",
+        "ORDER BY",
+    ),
+    *("COUNT(*)", "SUM", "OLS", "CHI2", "HISTOGRAM", "[", "]", "1", "2.5", "'a'", "*", "+", "IN", "AND", "NOT", "CASE"),
+    *(
+        "WHEN",
+        "THEN",
+        "END",
+        "JOIN",
+        "ON",
+        "LIMIT",
+        "DESC",
+        "NULLS FIRST",
+        "EXTRACT(YEAR FROM",
+        "ada.people",
+        "AS x",
+        ".",
+    ),
+    *("IS NULL", "DISTINCT", "OVER", ";", "--", "UNION(people)", "FROM UNION(people)", "AVG(n)", "TTEST(n, flag)", "="),
+)
+
+
+@given(words=st.lists(st.sampled_from(WORDS), min_size=1, max_size=14), start=st.booleans())
+@settings(max_examples=150)
+def test_whatever_is_written_ends_with_a_plan_or_a_named_error(here: UnionWorld, words: list[str], start: bool) -> None:
+    text = " ".join(words)
+    sql = f"SELECT COUNT(*), {text} FROM UNION(people) {text}" if start else text
+    for read in (
+        named_union,
+        lambda q: plan_union(q, here.entries, asker="ada"),
+        lambda q: plan_join(q, here.entries, "ada"),
+    ):
+        with suppress(PrivcomputeError):
+            read(sql)  # nothing else may come out
 
 
 def test_a_short_text_cannot_ask_for_endless_work(here: UnionWorld) -> None:

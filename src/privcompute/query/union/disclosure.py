@@ -21,12 +21,16 @@ def disclosure(plan: UnionPlan, entries: Sequence[DatasetEntry]) -> Disclosure:
     holders = [m.party for m in plan.members]
     others = [plan.collector, *plan.receivers, *((plan.key_holder,) if plan.key_holder else ())]
     parties = []
+    # Who opens what is shown: with masks every holder helps; with Paillier a holder sends once and may go.
+    openers = holders if plan.scheme == "masks" else [plan.key_holder]
     for party in dict.fromkeys((*holders, *others)):
         known = [_query(), *_catalogue(party, entries)]
-        if party in holders or party == plan.collector:
+        if party in openers or party == plan.collector:
             known.append(_presence(plan))
+        if party in openers:
+            known.append(_shown(plan))
         if party in holders:
-            known += [_shown(plan), _collusion(plan)]
+            known.append(_collusion(plan))
         if party == plan.collector or party in plan.receivers:
             known += _opened(plan, party)
         if party == plan.collector:
@@ -63,13 +67,13 @@ def _catalogue(party: str, entries: Sequence[DatasetEntry]) -> list[Learned]:
 
 def _presence(plan: UnionPlan) -> Learned:
     what = f"which of the {len(plan.members)} holders take part, which drop out, and when"
-    why = f"the holders sign whose rows the sums hold; {plan.quorum} are the fewest that may finish"
+    why = f"whose rows the sums hold is agreed before they open; {plan.quorum} are the fewest that may finish"
     return Learned("presence", what, why, size=len(plan.members))
 
 
 def _shown(plan: UnionPlan) -> Learned:
     what = f"which of {plan.units} cell{'s are' if plan.units != 1 else ' is'} shown, of no cell how many people it has"
-    return Learned("opened", what, "the holders open the cells that are shown, and no other", SHOWN, plan.units)
+    return Learned("opened", what, "it takes part in opening the cells that are shown, and no other", SHOWN, plan.units)
 
 
 def _opened(plan: UnionPlan, party: str) -> list[Learned]:
