@@ -18,6 +18,7 @@ from support.union_world import POOLED, UnionWorld, run, union_world
 from privcompute.errors import UsageError
 from privcompute.query.finish import Value
 from privcompute.query.union import UnionPlan, check_union_rules, finish_union, plan_union
+from privcompute.tables.expressions import columns_of
 
 FROM = "FROM UNION(people) h"
 WORLDS = [
@@ -188,6 +189,11 @@ def check(here: UnionWorld, rng: np.random.Generator, outputs: list[Wanted], fil
         fair = error.code == "too_wide" or any(t in str(error) for t in ("constant for any data", "too many"))
         return error.code if fair else f"refused: {sql}: {error}"
     check_union_rules(plan, here.entries)
+    pieces = [f.sql for f in plan.features] + [f.where for f in plan.features] + [g.sql for g in plan.groupings]
+    named = set().union(
+        *(columns_of(text) for text in (*pieces, *plan.selections, *(level.sql for level in plan.levels)))
+    )
+    assert all(named <= set(member.columns) for member in plan.members), sql
     totals = run(here, plan)
     try:
         result = finish_union(plan, totals)

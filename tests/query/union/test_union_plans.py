@@ -343,10 +343,14 @@ def test_what_the_collector_and_others_could_learn(here: UnionWorld) -> None:
         return next(one.what for one in made.disclosure.of("bea") if one.item == "collusion")
 
     four = collusion(plan(here, "SELECT COUNT(*) FROM UNION(people)"))
-    assert "fewer than 3 of 4" in four
+    assert "fewer than 3, learn of the others only their sum" in four
+    assert "with 3 or more, or 3 if the collector cheats" in four
     assert "all but two of the holders, pooling theirs: the sum of the two left" in four
     six = union_world(1, holders=6, rows=3)
-    assert "the sum of the two left" in collusion(plan(six, "SELECT COUNT(*) FROM UNION(people)"))
+    assert "with 4 or more, or 3 if the collector cheats" in collusion(plan(six, "SELECT COUNT(*) FROM UNION(people)"))
+    everybody = collusion(plan(six, "SELECT COUNT(*) FROM UNION(people)", quorum=6))
+    assert "with 5 or more, or 4 if the collector cheats" in everybody
+    assert "the sum of the two left" in everybody
     nine = {
         f"{party}.people": replace(six.entries["ada.people"], party=party)
         for party in ("ada", "bea", "cyd", "dot", "eve", "fay", "gil", "hal", "ivy")
