@@ -48,7 +48,7 @@ def check(here: World, sql: str, outputs: list[Aggregate], filters: list[Cond]) 
     theirs = oracle.fetchall()[0]
     for n, output in enumerate(outputs):
         mine, bound, exact = result.rows[0][n], result.error_bound[result.columns[n]], output.value(pairs)
-        assert mine is not None, sql
+        assert isinstance(mine, int | float | Decimal), sql
         assert exact is not None, sql
         assert result.types[n] == types[n], (sql, result.types[n], types[n])
         assert abs(Fraction(mine) - exact) <= bound, (sql, mine, float(exact), float(bound))
