@@ -22,7 +22,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@echo "compiling the kernels, once"
-	@$(BIN)/python -c 'from privcompute.node.warm import warm_up; warm_up()'
+	@$(BIN)/python -c 'from privcompute.node.warm import compile_all; compile_all()'
 	@touch $@
 
 demo: $(READY)  ## two node processes answer three SQL questions over a private join

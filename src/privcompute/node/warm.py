@@ -13,9 +13,10 @@ from pathlib import Path
 
 from privcompute import he, psi
 from privcompute.errors import IntegrityError
+from privcompute.he import paillier
 
 LOG = logging.getLogger("privcompute.node")
-_COMPILE = "from privcompute.node.warm import warm_up; warm_up()"
+_COMPILE = "from privcompute.node.warm import compile_all; compile_all()"
 _COMPILE_SECONDS = 600.0
 
 
@@ -24,12 +25,22 @@ def cold() -> bool:
     from privcompute import kernels
     from privcompute.kernels.compiled import folder_for  # deferred: loads the compiler
 
-    folders = [folder_for(Path(package.__path__[0])) for package in (kernels, psi)]
+    folders = [folder_for(Path(package.__path__[0])) for package in (kernels, psi, paillier)]
     return any(folder is not None and not any(folder.glob("*.nbc")) for folder in folders)
 
 
+def compile_all() -> None:
+    """Load, or compile, all kernels there are, those of unions by Paillier too, which few nodes ever load.
+
+    Raises:
+        IntegrityError: this machine computes something else.
+    """
+    warm_up()
+    paillier.fast()
+
+
 def warm_up() -> None:
-    """Load, or compile, all kernels in this process.
+    """Load, or compile, the kernels of joins in this process.
 
     Raises:
         IntegrityError: this machine computes something else.

@@ -184,6 +184,22 @@ class Batch:
         slots = min(self.packing.per_ciphertext, self.count)
         return Computed(self.key, self.packing, slots, interval, self.key.square.product(self.rows))
 
+    def select(self, ciphertexts: Sequence[int]) -> Computed:
+        """These ciphertexts alone, with all their slots.
+
+        Args:
+            ciphertexts: Indices of ciphertexts, at least one.
+
+        Raises:
+            UsageError: ``empty``, or ``mismatch``: there is no such ciphertext.
+        """
+        if not ciphertexts:
+            raise UsageError("there is nothing to select", code="empty")
+        if not all(0 <= one < len(self.rows) for one in ciphertexts):
+            raise UsageError("there is no such ciphertext", code="mismatch")
+        count = len(ciphertexts) * self.packing.per_ciphertext
+        return Computed(self.key, self.packing, count, self.interval, self.rows[list(ciphertexts)])
+
     def fresh(self, encryptor: Encryptor) -> Encrypted:
         """The same values in ciphertexts that nobody can link to these."""
         return encryptor.refresh(self)
