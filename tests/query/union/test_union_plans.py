@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from support.query_tables import column
-from support.union_world import COLUMNS, KEY, UnionWorld, run, union_world
+from support.union_world import COLUMNS, KEY, UnionWorld, run, union_world, world_of
 
 from privcompute.errors import IntegrityError, PrivacyError, UsageError
 from privcompute.query.named import NamedUnion, named_datasets, named_union
@@ -492,3 +492,26 @@ def test_bounds_of_reals_stand_in_the_result(here: UnionWorld) -> None:
     assert set(found.error_bound) == {"a", "s"}
     assert found.error_bound["s"] == 0
     assert 0 < found.error_bound["a"] < Fraction(1, 10**12)
+
+
+def test_a_holder_without_anybody_in_a_cell_is_none_of_its_holders() -> None:
+    """North has people at two of four holders, and many of them: not shown where an owner wants three."""
+    places = {"ada": ("north", "south"), "bea": ("north", "east"), "cyd": ("south", "east"), "dot": ("south", "east")}
+    for wanted, shown in ((2, {"east", "north", "south"}), (3, set[str]()), (1, {"east", "north", "south"})):
+        tables = {
+            party: [{"id": n, "region": regions[n % 2], "d": "1.50"} for n in range(20)]
+            for party, regions in places.items()
+        }
+        world = world_of(tables, min_holders=wanted)
+        made = plan(world, "SELECT region, SUM(d) FROM UNION(people) WHERE region <> 'x' GROUP BY region")
+        totals = run(world, made)
+        assert dict(zip((g for g in made.groupings[0].values), totals.counts[1::2], strict=True)) == {
+            "east": 3,
+            "it's": 0,
+            "north": 2,
+            "south": 3,
+            None: 0,
+        }
+        # With three wanted, north is left out, and one cell of three holders must cover it.
+        found = {row[0] for row in finish_union(made, totals).rows}
+        assert found == (shown or {"east"})
