@@ -164,34 +164,30 @@ def correlation(m: Moments) -> Estimate | None:
     return estimate(max(-ONE, min(ONE, value)), Interval(max(-ONE, held.lo), min(ONE, held.hi)))
 
 
-def regression(m: Moments, what: str) -> Estimate | None:
-    """One of SQL's REGR_ functions of y (variable 0) on x (variable 1).
-
-    Args:
-        m: The moments.
-        what: `count`, `avgx`, `avgy`, `sxx`, `syy`, `sxy`, `slope`, `intercept` or `r2`.
+def slope(m: Moments) -> Estimate | None:
+    """The slope of y (variable 0) on x (variable 1); None if x is constant.
 
     Raises:
-        ZeroDivisionError: If the errors leave open whether a variable is constant.
+        ZeroDivisionError: If the errors leave open whether x is constant.
     """
-    match what:
-        case "count":
-            return Estimate(Fraction(m.rows))
-        case "avgx" | "avgy":
-            i = int(what == "avgx")
-            return estimate(m.mean(i), m.mean_interval(i))
-        case "sxx" | "syy":
-            i = int(what == "sxx")
-            return estimate(m.centred(i, i), m.squares(i))
-        case "sxy":
-            return estimate(m.centred(0, 1), m.cross(0, 1))
     if _constant(m, 1):
         return None
-    slope, held = m.centred(0, 1) / m.centred(1, 1), m.cross(0, 1) / m.squares(1)
-    if what == "slope":
-        return estimate(slope, held)
-    if what == "intercept":
-        return estimate(m.mean(0) - slope * m.mean(1), m.mean_interval(0) - held * m.mean_interval(1))
+    return estimate(m.centred(0, 1) / m.centred(1, 1), m.cross(0, 1) / m.squares(1))
+
+
+def intercept(m: Moments) -> Estimate | None:
+    """The intercept of y on x; likewise."""
+    found = slope(m)
+    if found is None:
+        return None
+    held = m.mean_interval(0) - m.cross(0, 1) / m.squares(1) * m.mean_interval(1)
+    return estimate(m.mean(0) - found.value * m.mean(1), held)
+
+
+def determination(m: Moments) -> Estimate | None:
+    """R squared; None if x is constant, 1 if only y is, as in SQL."""
+    if _constant(m, 1):
+        return None
     if _constant(m, 0):
         return Estimate(ONE, double=True)
     value = m.centred(0, 1) ** 2 / (m.centred(0, 0) * m.centred(1, 1))

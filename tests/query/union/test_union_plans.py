@@ -100,8 +100,10 @@ def test_schemes(here: UnionWorld) -> None:
     made = plan(here, sql, scheme="paillier", key_holder="kay")
     assert (made.scheme, made.key_holder) == ("paillier", "kay")
     assert plan(here, sql).digest() != made.digest()
+    # Whoever asks collects, and is never the key holder.
+    assert plan(here, sql, scheme="paillier").key_holder == "bea"
+    assert plan(here, sql, scheme="paillier", asker="bea").key_holder == "ada"
     for wrong in (
-        {"scheme": "paillier"},
         {"scheme": "paillier", "key_holder": "ada"},
         {"key_holder": "kay"},
         {"scheme": "hope"},

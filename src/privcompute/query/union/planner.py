@@ -54,7 +54,7 @@ def plan_union(
         asker: The party that asks; it collects the sums.
         receivers: Who gets what opens; the asker if empty.
         scheme: "masks" (the default) or "paillier".
-        key_holder: Of Paillier, who decrypts.
+        key_holder: Of Paillier, who decrypts; by default the first holder that does not ask.
         quorum: The fewest holders with which the sum may finish; by default more than two thirds of them, and as many
             as the owners want in a total.
 
@@ -64,12 +64,15 @@ def plan_union(
     """
     try:
         planner = _Planner(sql, entries, asker, tuple(dict.fromkeys(receivers)) or (asker,))
-        return planner.plan(*_scheme(scheme, key_holder, asker), quorum)
+        holders = sorted(entry.party for entry in planner.union.entries)
+        return planner.plan(*_scheme(scheme, key_holder, asker, holders), quorum)
     except RecursionError:
         raise UsageError("the query is nested too deeply", code="unsupported_sql", stage="plan") from None
 
 
-def _scheme(scheme: str | None, key_holder: str | None, asker: str) -> tuple[Scheme, str | None]:
+def _scheme(
+    scheme: str | None, key_holder: str | None, asker: str, holders: Sequence[str]
+) -> tuple[Scheme, str | None]:
     if scheme not in (None, *get_args(Scheme)):
         raise UsageError(
             f"there is no scheme {scheme[:20]!r}" if scheme else "there is no such scheme",
@@ -78,6 +81,7 @@ def _scheme(scheme: str | None, key_holder: str | None, asker: str) -> tuple[Sch
             remedy=f"one of {', '.join(get_args(Scheme))}",
         )
     if scheme == "paillier":
+        key_holder = key_holder or next((one for one in holders if one != asker), None)
         if key_holder is None or key_holder == asker:
             what = "the one who asks collects, and collector and key holder together open everything"
             raise UsageError(
