@@ -51,7 +51,7 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def world(homes: Path, tmp_path: Path) -> AsyncIterator[UnionNodes]:
     place = tmp_path / "homes"
     shutil.copytree(homes, place)
-    made = UnionNodes(place, [*HOSPITALS, "board"], holder_seconds=5.0)
+    made = UnionNodes(place, [*HOSPITALS, "board"], holder_seconds=30.0)
     yield made
     await made.close()
 
@@ -100,11 +100,12 @@ async def test_named_parties(world: UnionNodes) -> None:
     same(body, world.pooled(SQL.replace("UNION(patients)", "pooled"), ["coast", "delta", "hills"]))
 
 
-async def test_explain_says_what_will_be_learned_and_costs(world: UnionNodes) -> None:
-    plan = await world.call("explain", SQL, asker=ASKER)
+@pytest.mark.parametrize("scheme", ["masks", "paillier"])
+async def test_explain_says_what_will_be_learned_and_costs(world: UnionNodes, scheme: str) -> None:
+    plan = await world.call("explain", SQL, asker=ASKER, scheme=scheme)
     assert plan["quorum"] == 4
     assert {one["party"] for one in plan["members"]} == set(HOSPITALS)
-    body = await world.call("query", SQL, asker=ASKER)
+    body = await world.call("query", SQL, asker=ASKER, scheme=scheme)
     for name in ("bytes_sent", "bytes_received"):
         assert abs(body[name] - plan["cost"][name]) <= 0.05 * body[name], name
     assert body["plan_digest"] == plan["plan_digest"]
@@ -243,3 +244,41 @@ async def test_an_owner_who_wants_to_be_asked_is_asked(world: UnionNodes) -> Non
     await world.call("query", SQL, asker=ASKER)
     with pytest.raises(ConsentNeeded):
         await world.call("query", SQL, asker=ASKER)
+
+
+# -- Paillier ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key_holder", [None, "hills", "board"])
+async def test_by_paillier(world: UnionNodes, key_holder: str | None) -> None:
+    body = await world.call("query", SQL, asker=ASKER, scheme="paillier", key_holder=key_holder)
+    assert body["scheme"] == "paillier"
+    assert body["holders"] == sorted(HOSPITALS)
+    same(body, world.pooled(SQL.replace("UNION(patients)", "pooled")))
+    learned = {party: " ".join(one["what"] for one in facts) for party, facts in body["learned"].items()}
+    assert (key_holder or "coast") in learned
+
+
+async def test_groups_by_paillier(world: UnionNodes) -> None:
+    body = await world.call("query", GROUPED, asker="board", scheme="paillier", to=("board", "north"))
+    rows = world.pooled(GROUPED.replace("UNION(patients)", "pooled") + " ORDER BY ward")
+    shown = [row[0] for row in body["rows"]]
+    assert "rare" not in shown
+    same(body, [row for row in rows if row[0] in shown])
+    assert [one.body["rows"] for one in world.nodes["north"].store.releases.all()] == [body["rows"]]
+
+
+async def test_one_drops_out_of_paillier(world: UnionNodes) -> None:
+    def wrap(party: str, asker: str, channel: Channel) -> Channel:
+        return Silent(channel, "/values") if party == "delta" else channel
+
+    world.wrap = wrap
+    body = await world.call("query", SQL, asker=ASKER, scheme="paillier", quorum=4)
+    assert "delta" not in body["holders"]
+    same(body, world.pooled(SQL.replace("UNION(patients)", "pooled"), body["holders"]))
+
+
+async def test_the_asker_is_no_key_holder(world: UnionNodes) -> None:
+    with pytest.raises(UsageError) as caught:
+        await world.call("query", SQL, asker=ASKER, scheme="paillier", key_holder=ASKER)
+    assert "together" in caught.value.message

@@ -7,17 +7,19 @@ from typing import Any
 
 import pytest
 from support.leaving import Leaving
-from support.union import COLLECTOR, KeyedIdentity, Program, Sum
+from support.union import COLLECTOR, SIGNATURE, KeyedIdentity, Program, Sum
 
 from privcompute.errors import IntegrityError, PeerError, PrivacyError
 from privcompute.he.paillier import Blinded, Encryptor, PrivateKey, Values
 from privcompute.randomness import system_stream
 from privcompute.session import Channel, Session
+from privcompute.session.session import HEADER
 from privcompute.testing import Simulation, simulate
 from privcompute.union import Receipt, SumShape, Totals
 from privcompute.union import messages as m
 from privcompute.union import paillier_collector as collector_file
 from privcompute.union.paillier import ROUNDS, paillier_sum_collector, paillier_sum_holder
+from privcompute.union.paillier_cost import paillier_sum_cost
 from privcompute.union.paillier_messages import Layout, key_message, read_key
 
 BITS = 2048
@@ -80,8 +82,16 @@ def test_the_plain_sum(key_holder: str, shape: SumShape, shown: tuple[int, ...])
     assert done.rounds <= ROUNDS
 
 
-def test_the_cards_rounds() -> None:
-    assert run(Sum(4, SHAPE, patience=PATIENCE)).rounds == ROUNDS
+@pytest.mark.parametrize("key_holder", ["h01", KEEPER])
+def test_rounds_and_bytes_are_those_that_are_announced(key_holder: str) -> None:
+    about = Sum(4, SHAPE, patience=PATIENCE)
+    done = run(about, key_holder)
+    assert done.rounds == ROUNDS if key_holder in about.holders else done.rounds <= ROUNDS
+    holder, keyed = paillier_sum_cost(SHAPE, 4, (0, 2), signature=SIGNATURE, bits=BITS)
+    meter = done.outcomes[COLLECTOR].meter
+    links = [holder] * 4 + [keyed]
+    assert meter.bytes_received == sum(one.by_holder + one.holder_messages * HEADER.size for one in links)
+    assert meter.bytes_sent == sum(one.by_collector + one.collector_messages * HEADER.size for one in links)
 
 
 # -- who leaves --------------------------------------------------------------------------------------------------------
@@ -259,7 +269,7 @@ def _plaintexts(about: Sum, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 def _found(about: Sum, seen: Sequence[bytes]) -> bool:
     """Whether the counts' sums stand in what the key holder saw: the attack on sums without masks."""
-    layout = Layout.of(about.job, BITS)
+    layout = Layout.of(about.shape, about.n, BITS)
     low = int.from_bytes(seen[0], "little") % (1 << layout.counts.width)
     return low in set(about.plain_counts(about.holders))
 

@@ -124,10 +124,13 @@ def _hospitals(rows: int) -> dict[str, Actor]:
     from privcompute.cli.stage import Actor
     from privcompute.tables.synthetic import WARDS, union_tables
 
-    words = ("--key", "patient_id", "--domain", f"ward={','.join(WARDS)}", "--allow", _EVERYTHING)
+    words = ("--key", "patient_id", "--max-rows-per-key", "8", "--domain", f"ward={','.join(WARDS)}")
     ranges = ("age=0:127", "bmi=0:64", "systolic=0:300", "visits=0:100", "cost=0:20000")
     options = [word for one in ranges for word in ("--range", one)]
-    return {party: Actor("patients", rows_, (*words, *options)) for party, rows_ in union_tables(rows).items()}
+    return {
+        party: Actor("patients", rows_, (*words, "--allow", _EVERYTHING, *options))
+        for party, rows_ in union_tables(rows).items()
+    }
 
 
 def _show_question(stage: Stage, sql: str, *words: str) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -129,7 +129,8 @@ class Stage:
         files = ", ".join(_quoted(self._tables[party]) for party in parties)
         with duckdb.connect() as connection:
             connection.execute(f"CREATE VIEW pooled AS FROM read_parquet([{files}])")
-            return _answer(connection, _UNION.sub("pooled", sql))
+            (count,) = connection.execute("SELECT count(*) FROM pooled").fetchone() or (0,)
+            return replace(_answer(connection, _UNION.sub("pooled", sql)), rounding=Fraction(count, 2**52))
 
     def _set_up(self) -> None:
         started = [self._start(p, "init", "--name", p, "--listen", f"{self._host}:0") for p in self._actors]
@@ -278,10 +279,17 @@ def _listening(node: subprocess.Popen[str]) -> None:
 
 @dataclass(frozen=True)
 class Oracle:
-    """DuckDB's answer, values as JSON."""
+    """DuckDB's answer, values as JSON.
+
+    Attributes:
+        columns: Names.
+        rows: Values.
+        rounding: How far DuckDB's own doubles may be off, relative; for variances, of which our bound is to the truth.
+    """
 
     columns: tuple[str, ...]
     rows: list[list[Any]] = field(repr=False)
+    rounding: Fraction = Fraction(0)
 
     def holds(self, answer: Mapping[str, Any], keys: int) -> bool:
         """Whether each row of a grouped answer, of which some may not be shown, is the one with the same group here.
@@ -293,7 +301,7 @@ class Oracle:
         groups = {tuple(row[:keys]): row for row in self.rows}
         if not all(tuple(row[:keys]) in groups for row in answer["rows"]):
             return False
-        same = Oracle(self.columns, [groups[tuple(row[:keys])] for row in answer["rows"]])
+        same = Oracle(self.columns, [groups[tuple(row[:keys])] for row in answer["rows"]], self.rounding)
         return len(self.rows) <= len(answer["rows"]) + answer["suppressed_cells"] and same.agrees(answer)
 
     def agrees(self, answer: Mapping[str, Any]) -> bool:
@@ -302,18 +310,20 @@ class Oracle:
             return False
         bounds = [Fraction(answer["error_bound"].get(name) or 0) for name in self.columns]
         pairs = zip(answer["rows"], self.rows, strict=True)
-        return all(_row_agrees(ours, theirs, bounds) for ours, theirs in pairs)
+        return all(_row_agrees(ours, theirs, bounds, self.rounding) for ours, theirs in pairs)
 
 
-def _row_agrees(ours: Sequence[Any], theirs: Sequence[Any], bounds: Sequence[Fraction]) -> bool:
-    return all(_agrees(one, other, bound) for one, other, bound in zip(ours, theirs, bounds, strict=True))
+def _row_agrees(ours: Sequence[Any], theirs: Sequence[Any], bounds: Sequence[Fraction], rounding: Fraction) -> bool:
+    return all(_agrees(one, other, bound, rounding) for one, other, bound in zip(ours, theirs, bounds, strict=True))
 
 
-def _agrees(ours: Any, theirs: Any, bound: Fraction) -> bool:
+def _agrees(ours: Any, theirs: Any, bound: Fraction, rounding: Fraction) -> bool:
     if ours == theirs:
         return True
     left, right = _number(ours), _number(theirs)
-    return left is not None and right is not None and abs(left - right) <= bound
+    if left is None or right is None:
+        return False
+    return abs(left - right) <= (bound + rounding * abs(right) if bound else bound)
 
 
 def _number(value: Any) -> Fraction | None:

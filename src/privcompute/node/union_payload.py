@@ -13,7 +13,7 @@ from privcompute.node.estimate import Estimate, on_this_machine, table_seconds
 from privcompute.node.values import to_json
 from privcompute.session.session import HEADER
 from privcompute.union.cost import SumCost, masked_sum_cost
-from privcompute.union.masks import ROUNDS as _ROUNDS
+from privcompute.union.masks import ROUNDS
 
 if TYPE_CHECKING:
     from privcompute.node.calibration import Calibration
@@ -27,6 +27,9 @@ _RECOVER: Final = 3.0  # what the collector does for each holder to recover its 
 _MASK_BYTES: Final = 1.5e9  # bytes of masks made and added in a second
 _NETWORK, _LOOPBACK = 125e6, 300e6  # bytes a second
 _FIXED_SECONDS: Final = 0.5
+_KEY_SECONDS: Final = 1.5  # of a Paillier key of 3072 bits with its proof
+_TABLE_SECONDS: Final = 0.5  # of checking the proof and of a fixed-base table
+_CIPHERTEXT: Final = 1e-3
 
 
 def union_plan_to_json(plan: UnionPlan, node: NodeContext) -> dict[str, Any]:
@@ -82,20 +85,40 @@ def _together(plan: UnionPlan, node: NodeContext) -> bool:
 def estimate_union(plan: UnionPlan, party: str, calibration: Calibration, *, together: bool = False) -> Estimate:
     """The cost of a plan for one of its parties; all zero for a receiver that only hears of the result."""
     n, collecting = len(plan.members), party == plan.collector
-    link = masked_sum_cost(plan.shape, n, range(len(plan.shape.units)), signature=_SIGNATURE)
-    up = link.by_holder + link.holder_messages * HEADER.size
-    down = link.by_collector + link.collector_messages * HEADER.size
+    units = range(len(plan.shape.units))
+    keyed: SumCost | None = None
+    if plan.scheme == "masks":
+        link, rounds = masked_sum_cost(plan.shape, n, units, signature=_SIGNATURE), ROUNDS
+    else:
+        from privcompute.union.paillier import ROUNDS as PAILLIER_ROUNDS  # deferred: loads the compiler
+        from privcompute.union.paillier_cost import paillier_sum_cost
+
+        link, keyed = paillier_sum_cost(plan.shape, n, units, signature=_SIGNATURE)
+        rounds = PAILLIER_ROUNDS
     holding = any(one.party == party for one in plan.members)
     links = n if collecting else int(holding)  # a collector's own contribution crosses no network and is metered
-    sent, received = (links * down, links * up) if collecting else (links * up, links * down)
+    up, down = _both_ways(link, links)
+    if keyed is not None and (collecting or party == plan.key_holder):
+        more = _both_ways(keyed, 1)
+        up, down = up + more[0], down + more[1]
+    sent, received = (down, up) if collecting else (up, down)
     if collecting and holding:
-        sent, received = sent + up, received + down
-    return Estimate(
-        bytes_sent=sent,
-        bytes_received=received,
-        rounds=_ROUNDS,
-        seconds=round(_seconds(plan, calibration, link, together), 3),
-    )
+        mine = _both_ways(link, 1)
+        sent, received = sent + mine[0], received + mine[1]
+    seconds = _seconds(plan, calibration, link, together) + (_paillier_seconds(plan) if keyed is not None else 0.0)
+    return Estimate(bytes_sent=sent, bytes_received=received, rounds=rounds, seconds=round(seconds, 3))
+
+
+def _both_ways(link: SumCost, links: int) -> tuple[int, int]:
+    up = link.by_holder + link.holder_messages * HEADER.size
+    down = link.by_collector + link.collector_messages * HEADER.size
+    return links * up, links * down
+
+
+def _paillier_seconds(plan: UnionPlan) -> float:
+    """Drawing and proving a key, a table at each party, and each ciphertext at its holder, at a core's speed."""
+    size = 8 * (plan.shape.counts + plan.shape.values * plan.shape.limbs)
+    return _KEY_SECONDS + len(plan.members) * (_TABLE_SECONDS + (size / 350 + len(plan.shape.units)) * _CIPHERTEXT)
 
 
 def _seconds(plan: UnionPlan, calibration: Calibration, link: SumCost, together: bool) -> float:

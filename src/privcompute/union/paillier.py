@@ -144,7 +144,7 @@ async def _submit(
     contribution.check(job.shape)
     raw = await s.recv_bytes(s.peer, "key-relay", MOST_KEY)
     key = await s.off_loop(read_key, raw, job, key_holder, identity, bits)
-    layout = Layout.of(job, bits)
+    layout = Layout.of(job.shape, len(job.roster.holders), bits)
     encryptor = await s.off_loop(Encryptor, own if own is not None and own.public == key else key)
     counts, values = await s.off_loop(layout.encrypt, encryptor, contribution)
     await s.send_bytes(s.peer, "ready", b"")
@@ -164,7 +164,7 @@ async def _open(
     admit: Admit,
     check_shown: Callable[[Sequence[int]], None],
 ) -> Receipt:
-    layout, units = Layout.of(job, own.public.bits), len(job.shape.units)
+    layout, units = Layout.of(job.shape, len(job.roster.holders), own.public.bits), len(job.shape.units)
     # 3.
     limit = m.signatures_bytes(len(job.roster.holders), m.MOST_SIGNATURE, 32)
     listed = await s.recv_bytes(s.peer, "submissions", limit)

@@ -38,7 +38,7 @@ class PaillierCollector:
         self._names = job.roster.holders
         everybody = Roster(tuple(sorted({*self._names, key_holder})), job.roster.quorum)
         self.stages = Stages(s, everybody, job.patience)
-        self._layout = Layout.of(job, bits)
+        self._layout = Layout.of(job.shape, len(self._names), bits)
         self._raw_key = b""
         self._key: PublicKey | None = None
         self._encryptor: Encryptor | None = None

@@ -20,6 +20,8 @@ from privcompute.he.paillier import (
     batch_bytes,
     blinded_bytes,
 )
+from privcompute.he.paillier.proof import proof_bytes
+from privcompute.he.paillier.serialisation import key_bytes
 from privcompute.union import messages as m
 from privcompute.union.job import COUNT_LIMIT, Contribution, Identity, SumJob, SumShape, from_limbs
 from privcompute.union.keys import HASH_BYTES, digest, packed
@@ -46,9 +48,8 @@ class Layout:
     firsts: tuple[int, ...]
 
     @staticmethod
-    def of(job: SumJob, bits: int) -> Layout:
-        """The layout of a job under keys of that length."""
-        shape, terms = job.shape, len(job.roster.holders)
+    def of(shape: SumShape, terms: int, bits: int) -> Layout:
+        """The layout of a sum over so many holders under keys of that length."""
         counts = Packing(FixedPoint(0, COUNT_LIMIT - 1), bits, terms)
         half = 1 << (shape.bits - 1)
         values = Packing(FixedPoint(-half, half - 1), bits, terms)
@@ -128,6 +129,11 @@ def key_message(own: PrivateKey, job: SumJob, key_holder: str, identity: Identit
     key, proof = own.public.to_bytes(), own.prove(context)
     signature = identity.sign(packed("paillier key", context, key))
     return b"".join(len(part).to_bytes(_LENGTH, "little") + part for part in (key, proof, signature))
+
+
+def key_message_bytes(bits: int, signature: int) -> int:
+    """Bytes of a key with its proof and a signature of that length."""
+    return 3 * _LENGTH + key_bytes(bits) + proof_bytes(bits) + signature
 
 
 def read_key(raw: bytes, job: SumJob, key_holder: str, identity: Identity, bits: int) -> PublicKey:

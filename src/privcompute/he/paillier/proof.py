@@ -39,6 +39,11 @@ def challenges(n: int, context: bytes) -> list[int]:
     ]
 
 
+def proof_bytes(bits: int) -> int:
+    """The exact length of the proof for a modulus of that length."""
+    return 1 + ROOTS * bits // 8
+
+
 def prove(p: int, q: int, context: bytes) -> bytes:
     """The proof: a version byte and eight roots, little-endian, each as long as the modulus.
 

@@ -36,6 +36,11 @@ def key_to_bytes(n: int) -> bytes:
     return _HEAD.pack(_MAGIC, VERSION, _KEY, bits) + n.to_bytes(bits // 8, "little")
 
 
+def key_bytes(bits: int) -> int:
+    """The exact length of a key as it travels."""
+    return _HEAD.size + bits // 8
+
+
 def key_from_bytes(data: bytes) -> int:
     """The modulus; its own conditions are checked by `ReceivedKey`.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from privcompute.errors import ConsentNeeded, IntegrityError
+from privcompute.errors import ConsentNeeded, IntegrityError, UsageError
 from privcompute.node import negotiation
 from privcompute.node.jobs.job import Links, Outcome, part
 from privcompute.node.jobs.reading import while_all_are_there
@@ -16,7 +16,7 @@ from privcompute.node.negotiation import Party
 from privcompute.node.signing import UnionIdentity
 from privcompute.node.union_rows import UnionRows, check_union, prepare_union, record_holders, record_union
 from privcompute.query.union import check_union_rules, finish_union, plan_union
-from privcompute.session import Channel, Limits, Session
+from privcompute.session import Channel, Limits, Progress, Session
 from privcompute.union.job import Contribution, Receipt, Roster, SumJob, Totals
 from privcompute.union.masks import masked_sum_collector, masked_sum_holder
 
@@ -72,18 +72,40 @@ class UnionJob(Links):
         return Contribution.of(plan.shape, counts, values)
 
     async def contribute(
-        self, s: Session, plan: UnionPlan, sum_job: SumJob, identity: UnionIdentity, rows: UnionRows
+        self, s: Session, plan: UnionPlan, sum_job: SumJob, identity: UnionIdentity, rows: UnionRows | None
     ) -> Receipt:
-        """Brings this holder's part into the sums; the ledger is written before anything of it leaves."""
-        await self.commit(plan, rows)
-        own = self.contribution(plan, rows)
-        return await masked_sum_holder(
-            s, sum_job, identity, own, lambda survivors: self.admit(plan, rows, survivors), lambda shown: None
-        )
+        """Brings this holder's part into the sums, or opens them as the key holder, or both.
+
+        The ledger is written before anything of the rows leaves.
+        """
+        own: Contribution | None = None
+        if rows is not None:
+            await self.commit(plan, rows)
+            own = self.contribution(plan, rows)
+
+        async def admit(survivors: tuple[str, ...]) -> None:
+            if rows is not None:
+                await self.admit(plan, rows, survivors)
+
+        if plan.key_holder is not None:
+            from privcompute.union.paillier import paillier_sum_holder  # deferred: loads the compiler
+
+            if rows is not None and plan.key_holder != self.node.name:
+                # Who leaves after submitting cannot be asked later: the ledger notes the holders that were planned.
+                await self.admit(plan, rows, sum_job.roster.holders)
+            return await paillier_sum_holder(s, sum_job, plan.key_holder, identity, own, admit, _any_units)
+        if own is None:
+            raise UsageError("only holders bring rows", code="bad_holding")
+        return await masked_sum_holder(s, sum_job, identity, own, admit, _any_units)
 
     async def collect(self, s: Session, plan: UnionPlan, sum_job: SumJob, identity: UnionIdentity) -> Totals:
         """Collects the sums; what opens is compared with what the plan declares."""
-        totals = await masked_sum_collector(s, sum_job, identity, plan.decide)
+        if plan.key_holder is not None:
+            from privcompute.union.paillier import paillier_sum_collector  # deferred: loads the compiler
+
+            totals = await paillier_sum_collector(s, sum_job, plan.key_holder, identity, plan.decide)
+        else:
+            totals = await masked_sum_collector(s, sum_job, identity, plan.decide)
         check_totals(plan, totals)
         return totals
 
@@ -135,15 +157,17 @@ class UnionJob(Links):
 
     def session(self, me: str, channels: Mapping[str, Channel], job: SumJob) -> Session:
         """The session of a role."""
-        limits = self.node.config.limits
+        limits, name = self.node.config.limits, self.node.name
+
+        def observe(news: Progress) -> None:
+            self.observer(replace(news, party=name) if news.party == me else news)
+
         return Session(
-            me, channels, id=job.id, limits=Limits(limits.step_seconds, limits.run_seconds), observer=self.observer
+            me, channels, id=job.id, limits=Limits(limits.step_seconds, limits.run_seconds), observer=observe
         )
 
     def tell(self, stage: str, done: int, total: int) -> None:
         """Progress of this party."""
-        from privcompute.session import Progress
-
         self.observer(Progress(self.node.name, stage, done, total))
 
     def outcome(self, plan: UnionPlan, totals: Totals | None, sessions: Sequence[Session], status: str) -> Outcome:
@@ -166,6 +190,10 @@ class UnionJob(Links):
             holders=totals.survivors if totals is not None else (),
             dropped=dict(totals.dropped) if totals is not None else {},
         )
+
+
+def _any_units(shown: Sequence[int]) -> None:
+    """Which units show follows from counts that only the collector sees: any may."""
 
 
 def offered_to_union(node: NodeContext, name: str, peers: Sequence[str]) -> Party:

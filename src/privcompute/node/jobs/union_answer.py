@@ -72,7 +72,7 @@ async def _run(
     sum_job = job.sum_job(sql, plan, parties)
     s = job.session(job.node.name, {peer: channel}, sum_job)
     survivors: tuple[str, ...] = ()
-    if rows is not None:
+    if rows is not None or plan.key_holder == job.node.name:
         receipt = await job.contribute(s, plan, sum_job, job.identity(parties), rows)
         survivors = receipt.survivors
     totals: Totals | None = None

@@ -112,8 +112,10 @@ class _Question:
     explain_only: bool
 
     def others(self, node: NodeContext, asked: Mapping[str, str]) -> tuple[str, ...]:
-        """Receivers that are asked for no dataset."""
-        return tuple(p for p in self.receivers if p != node.name and p not in asked)
+        """Receivers, and the key holder, that are asked for no dataset."""
+        key_holder = (self.wish.key_holder,) if self.wish.key_holder else ()
+        wanted = dict.fromkeys((*self.receivers, *key_holder))
+        return tuple(p for p in wanted if p != node.name and (p not in asked or p in key_holder))
 
 
 class _Again(Exception):
@@ -193,7 +195,7 @@ async def _offers(
         check_fingerprint(job.node, offer)
         return offer
 
-    parties = [*asked, *extra]
+    parties = list(dict.fromkeys([*asked, *extra]))
     found = await asyncio.gather(*(hear(party) for party in parties), return_exceptions=True)
     offers = [job.proposal.party]
     absent: dict[str, str] = {}
@@ -276,7 +278,8 @@ async def _sum(
     node = job.node
     sum_job, identity = job.sum_job(sql, plan, parties), job.identity(parties)
     holders = {member.party for member in plan.members}
-    channels = {party: channel for party, channel in job.channels.items() if party in holders}
+    needed = holders if plan.key_holder is None else holders | {plan.key_holder}
+    channels = {party: channel for party, channel in job.channels.items() if party in needed}
     sessions = []
     own: asyncio.Task[Receipt] | None = None
     if rows is not None:
