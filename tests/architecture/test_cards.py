@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support import small_query
+from support import paillier_sum, small_query
 from support.union import SIGNATURE, Sum
 
 from privcompute.he import CrossShape, cross_cost, cross_product_evaluator, cross_product_key_owner
@@ -22,6 +22,7 @@ from privcompute.session.session import HEADER
 from privcompute.testing import Simulation, simulate
 from privcompute.testing.protocol_docs import all_cards, box_of
 from privcompute.union import SumShape, masked_sum_cost
+from privcompute.union.paillier_cost import paillier_sum_cost
 
 RING = Ring(96)
 SHAPE = CrossShape(
@@ -101,6 +102,17 @@ def _masked_sum(_: Path) -> Measured:
     return Measured(run, about.n * each)
 
 
+def _paillier_sum(_: Path) -> Measured:
+    about = Sum(3, SumShape(3, (2, 1, 12), 128), patience=paillier_sum.PATIENCE)
+    run = paillier_sum.run(about, shown=(0, 2))
+    about.check(run, survivors=about.holders, shown=(0, 2))
+    holder, keyed = paillier_sum_cost(about.shape, about.n, (0, 2), signature=SIGNATURE, bits=paillier_sum.BITS)
+    links = [holder] * about.n + [keyed]
+    sent = sum(one.by_holder + one.by_collector for one in links)
+    messages = sum(one.holder_messages + one.collector_messages for one in links)
+    return Measured(run, sent + messages * HEADER.size)
+
+
 def _private_query(place: Path) -> Measured:
     # Both receive: then the last values depend on the last counts, whichever side owns the key.
     ready = small_query.prepare(place, receivers=("hospital", "insurer"))
@@ -117,6 +129,7 @@ PROGRAMS: dict[str, Callable[[Path], Measured]] = {
     "dh_psi": _dh_psi,
     "cross_product": _cross_product,
     "masked_sum": _masked_sum,
+    "paillier_sum": _paillier_sum,
     "private_query": _private_query,
 }
 

@@ -2,70 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from support.leaving import Leaving
-from support.union import COLLECTOR, SIGNATURE, KeyedIdentity, Program, Sum
+from support.paillier_sum import BITS, KEEPER, PATIENCE, SHAPE, party, run
+from support.union import COLLECTOR, SIGNATURE, KeyedIdentity, Sum
 
 from privcompute.errors import IntegrityError, PeerError, PrivacyError
 from privcompute.he.paillier import Blinded, Encryptor, PrivateKey, Values
 from privcompute.randomness import system_stream
-from privcompute.session import Channel, Session
+from privcompute.session import Session
 from privcompute.session.session import HEADER
-from privcompute.testing import Simulation, simulate
 from privcompute.union import Receipt, SumShape, Totals
 from privcompute.union import messages as m
 from privcompute.union import paillier_collector as collector_file
-from privcompute.union.paillier import ROUNDS, paillier_sum_collector, paillier_sum_holder
+from privcompute.union.paillier import ROUNDS
 from privcompute.union.paillier_cost import paillier_sum_cost
 from privcompute.union.paillier_messages import Layout, key_message, read_key
-
-BITS = 2048
-SHAPE = SumShape(3, (2, 1, 40), 64)
-PATIENCE = 60.0
-"""Drawing keys takes seconds on a busy machine."""
-KEEPER = "keeper"
-"""A key holder without rows."""
-
-
-def party(about: Sum, name: str, key_holder: str, **changed: Any) -> Program:
-    async def admit(survivors: tuple[str, ...]) -> None:
-        about.admitted[name] = survivors
-
-    async def program(s: Session) -> Receipt:
-        own = about.contribution(name) if name in about.holders else None
-        return await paillier_sum_holder(
-            s, about.job, key_holder, changed.get("identity", KeyedIdentity(name)), own,
-            changed.get("admit", admit), changed.get("check_shown", lambda shown: None), bits=BITS,
-        )  # fmt: skip
-
-    return program
-
-
-def collector(about: Sum, key_holder: str, shown: Sequence[int]) -> Program:
-    async def program(s: Session) -> Totals:
-        return await paillier_sum_collector(
-            s, about.job, key_holder, KeyedIdentity("nobody"), lambda counts: shown, bits=BITS
-        )
-
-    return program
-
-
-def run(
-    about: Sum,
-    key_holder: str = "h01",
-    *,
-    shown: Sequence[int] = (0, 2),
-    others: Mapping[str, Program] | None = None,
-    asks: Program | None = None,
-    wrap: Callable[[str, Channel], Channel] | None = None,
-) -> Simulation:
-    programs = {name: party(about, name, key_holder) for name in dict.fromkeys((*about.holders, key_holder))}
-    programs |= dict(others or {})
-    programs[COLLECTOR] = asks or collector(about, key_holder, shown)
-    return simulate(programs, parties=tuple(programs), star=COLLECTOR, **({"wrap": wrap} if wrap else {}))
 
 
 @pytest.mark.parametrize("key_holder", ["h01", KEEPER])

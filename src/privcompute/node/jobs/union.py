@@ -19,6 +19,7 @@ from privcompute.query.union import check_union_rules, finish_union, plan_union
 from privcompute.session import Channel, Limits, Progress, Session
 from privcompute.union.job import Contribution, Receipt, Roster, SumJob, Totals
 from privcompute.union.masks import masked_sum_collector, masked_sum_holder
+from privcompute.union.stages import collector_name
 
 if TYPE_CHECKING:
     from privcompute.node.context import NodeContext
@@ -160,7 +161,9 @@ class UnionJob(Links):
         limits, name = self.node.config.limits, self.node.name
 
         def observe(news: Progress) -> None:
-            self.observer(replace(news, party=name) if news.party == me else news)
+            # What this node does as the collector is told once, in its own name, not also to its holder's session.
+            if news.party == me or news.party != collector_name(name):
+                self.observer(replace(news, party=name) if news.party == me else news)
 
         return Session(
             me, channels, id=job.id, limits=Limits(limits.step_seconds, limits.run_seconds), observer=observe
