@@ -7,9 +7,9 @@ without a row of the sample are kept apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -131,3 +131,57 @@ class Classes:
                 code="no_population",
                 remedy="name the population's table under [population]",
             )
+
+
+@dataclass(frozen=True)
+class Sensitive:
+    """A sensitive column, coded.
+
+    Attributes:
+        codes: (rows,), places in the sorted list of its values.
+        values: how many there are.
+        tree: its hierarchy, where it has one.
+    """
+
+    codes: Ints = field(repr=False)
+    values: int
+    tree: Tree | None = field(default=None, repr=False)
+
+    def totals(self) -> Ints:
+        """(values,), rows of each value."""
+        return np.bincount(self.codes, minlength=self.values).astype(np.int64)
+
+
+def classes_by(
+    number: Ints, sensitive: Mapping[str, Sensitive], totals: Mapping[str, Ints], rows: Ints | None = None
+) -> Classes:
+    """The classes of rows that are already numbered.
+
+    Args:
+        number: (rows,), the class of each, from 0, each number used.
+        sensitive: the sensitive columns, over all rows of the table.
+        totals: per sensitive column, the rows of each value in the whole table.
+        rows: (rows,), which rows of the table these are; None: all.
+    """
+    size = np.bincount(number).astype(np.int64) if len(number) else np.empty(0, np.int64)
+
+    def maker(name: str) -> Callable[[], Histogram]:
+        @cache
+        def make() -> Histogram:
+            one = sensitive[name]
+            codes = one.codes if rows is None else one.codes[rows]
+            pair, count = np.unique(number * one.values + codes, return_counts=True)
+            start = np.searchsorted(pair, np.arange(len(size) + 1) * one.values)
+            return Histogram(start, pair % one.values, count.astype(np.int64), totals[name], one.tree)
+
+        return make
+
+    return Classes(size, size, size[:0], {name: maker(name) for name in sensitive})
+
+
+def numbered(codes: Sequence[npt.NDArray[np.integer]], rows: int) -> Ints:  # type: ignore[type-arg]  # any codes
+    """Rows of equal codes get equal numbers, from 0."""
+    number: Ints = np.zeros(rows, np.int64)
+    for one in codes:
+        _, number = np.unique(number * (int(one.max(initial=0)) + 1) + one, return_inverse=True)
+    return number.astype(np.int64)

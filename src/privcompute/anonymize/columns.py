@@ -72,7 +72,10 @@ class QuasiIdentifier:
 
 
 def quasi_identifier(
-    name: str, codes: npt.NDArray[np.integer], values: Sequence[Label], hierarchy: Hierarchy  # type: ignore[type-arg]
+    name: str,
+    codes: npt.NDArray[np.integer],
+    values: Sequence[Label],
+    hierarchy: Hierarchy,  # type: ignore[type-arg]
 ) -> QuasiIdentifier:
     """Fit a hierarchy to a coded column.
 

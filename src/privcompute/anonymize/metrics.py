@@ -119,7 +119,9 @@ class Cost:
             parts = [released * float(term[level]) for term, level in zip(self.terms, node, strict=True)]
             return (math.fsum(parts) + suppressed) / max(1, rows)
         if self.metric == "loss":
-            return math.expm1(math.fsum(map(math.log1p, by)) / len(by)) if (by := self.by_column(checked, kept)) else 0.0
+            return (
+                math.expm1(math.fsum(map(math.log1p, by)) / len(by)) if (by := self.by_column(checked, kept)) else 0.0
+            )
         return self.bound(node) + (self._entropy_outside(checked, kept) if suppressed else 0.0)
 
     def _entropy_outside(self, checked: Checked, kept: Mask) -> float:
@@ -190,9 +192,7 @@ def _loss(tables: Tables, checked: Checked, kept: Mask) -> list[float]:
     outside = tables.outside(checked, kept)
     return [
         _lost(column, level, count, tables.rows, gone)
-        for column, level, count, gone in zip(
-            tables.columns, checked.node, value_counts(tables), outside, strict=True
-        )
+        for column, level, count, gone in zip(tables.columns, checked.node, value_counts(tables), outside, strict=True)
     ]
 
 

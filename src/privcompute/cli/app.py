@@ -101,6 +101,17 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "unpair": ("privcompute.cli.peers", "unpair", "Forget a peer and close its links."),
     "renew": ("privcompute.cli.peers", "renew", "Renew this node's certificate, with overlap."),
     "doctor": ("privcompute.cli.doctor", "doctor", "Check the home, the port, the running node and the peers."),
+    "anonymize": ("privcompute.cli.anonymize", "anonymize", "Release a table under a policy: generalized, suppressed."),
+    "measure": (
+        "privcompute.cli.anonymize",
+        "measure",
+        "Measure privacy models and re-identification risks of a table.",
+    ),
+    "desensitize": (
+        "privcompute.cli.desensitize",
+        "desensitize",
+        "Mask, tokenise or encrypt columns of a table into a new file.",
+    ),
     "demo": ("privcompute.cli.demo", "demo", "Two node processes on this machine answer three queries."),
     "completion": ("privcompute.cli.completion", "completion", "Print the completion script of a shell."),
 }
@@ -108,11 +119,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 # Commands of later parts: refused by name, not listed.
 UNBUILT: dict[str, str] = {
     "profile": "`privcompute dataset add` prints the ranges and key counts that it finds",
-    "anonymize": "use a release tool of your own on the file before `privcompute dataset add`",
-    "desensitize": "use a masking tool of your own on the file before `privcompute dataset add`",
     "release": "`privcompute query --output FILE` writes the result of a query",
     "detect": "name the identifiers yourself with `privcompute dataset add --key COL`",
-    "measure": "`privcompute explain` prints bytes, rounds and seconds of a query",
     "bench": "`make bench` in a checkout runs the measurements",
     "web": "use the command line or `privcompute.connect`",
 }

@@ -35,7 +35,11 @@ def intervals(
         UsageError: `bad_hierarchy` if widths do not nest; `outside_range` if values lie outside.
     """
     steps = [Fraction(str(width)) for width in widths]
-    if not steps or steps[0] <= 0 or any(b <= a or (b / a).denominator != 1 for a, b in zip(steps, steps[1:], strict=False)):
+    if (
+        not steps
+        or steps[0] <= 0
+        or any(b <= a or (b / a).denominator != 1 for a, b in zip(steps, steps[1:], strict=False))
+    ):
         raise UsageError(
             f"{place}: the widths are not positive multiples of each other, ascending",
             code="bad_hierarchy",

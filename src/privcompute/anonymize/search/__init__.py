@@ -1,0 +1,1 @@
+"""Search over the lattice of full-domain generalizations."""

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from privcompute.anonymize.classes import Classes, Histogram, Ints, Mask, Tree
+from privcompute.anonymize.classes import Classes, Histogram, Ints, Mask, Sensitive
 from privcompute.anonymize.columns import QuasiIdentifier
 from privcompute.anonymize.kernels.closeness import class_histograms
+from privcompute.errors import UsageError
 from privcompute.anonymize.kernels.grouping import (
     add_by_class,
     classes_at,
@@ -37,21 +38,6 @@ _KEYS = 1 << 62
 _CACHED_TABLES = 2000
 _CACHED_TUPLES = 6_000_000
 """Tuples that rolled-up tables may hold together: at 9 columns some 30 bytes each."""
-
-
-@dataclass(frozen=True)
-class Sensitive:
-    """A sensitive column, coded.
-
-    Attributes:
-        codes: (rows,), places in the sorted list of its values.
-        values: how many there are.
-        tree: its hierarchy, where it has one.
-    """
-
-    codes: Ints = field(repr=False)
-    values: int
-    tree: Tree | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -107,7 +93,11 @@ class Tables:
     Args:
         columns: the quasi-identifiers, coded alike for table and population.
         sensitive: the sensitive columns that models read.
-        in_table: (rows,), which rows belong to the table, where the coded columns are those of a population; None: all.
+        in_table: (rows,), which of the coded rows are the table's; None: all, and there is no population.
+        in_population: (rows,), which are the population's; None: all.
+
+    Raises:
+        UsageError: `population_lacks_rows` if the table has rows that the population has not.
     """
 
     def __init__(
@@ -115,12 +105,13 @@ class Tables:
         columns: Sequence[QuasiIdentifier],
         sensitive: Mapping[str, Sensitive] | None = None,
         in_table: Mask | None = None,
+        in_population: Mask | None = None,
     ) -> None:
         self.columns = tuple(columns)
         self._sensitive = dict(sensitive or {})
         self._steps = _Steps(columns)
         self._buffers = _Buffers()
-        self.base = self._group_rows(in_table)
+        self.base = self._group_rows(in_table, in_population)
         self.rows = int(self.base.rows.sum())
         self._cache = [self.base]
         self._nodes = np.zeros((_CACHED_TABLES, len(columns)), np.int64)
@@ -134,10 +125,17 @@ class Tables:
             for name, one in self._sensitive.items()
         }
 
-    def check(self, node: Node) -> Checked:
-        """The classes at a node."""
-        below = int(smallest_below(np.array(node, np.int64), self._nodes, self._sizes, len(self._cache)))
-        table = self._cache[below]
+    def check(self, node: Node, *, of_rows: bool = False) -> Checked:
+        """The classes at a node.
+
+        Args:
+            node: a level for each column.
+            of_rows: whether the classes have to be those of the tuples of the rows, `tuple_of_row`.
+        """
+        table = self.base
+        if not of_rows:
+            below = smallest_below(np.array(node, np.int64), self._nodes, self._sizes, len(self._cache))
+            table = self._cache[int(below)]
         slot, size, first = self._classes(table, node)
         population, outside = size, size[:0]
         if table.population is not None:
@@ -183,7 +181,7 @@ class Tables:
         recode(table.codes, checked.first, count, low, high, self._steps.starts, self._steps.steps, out)
         return out
 
-    def _group_rows(self, in_table: Mask | None) -> Grouped:
+    def _group_rows(self, in_table: Mask | None, in_population: Mask | None) -> Grouped:
         columns = self.columns
         wide = any(len(column.values) > 1 << 16 for column in columns)
         count = len(columns[0].codes) if columns else 0
@@ -198,6 +196,16 @@ class Tables:
         if in_table is not None:
             mine, population = np.empty(len(size), np.int64), size
             add_by_class(slot, in_table.astype(np.int64), mine)
+            if in_population is not None:
+                population = np.empty(len(size), np.int64)
+                add_by_class(slot, in_population.astype(np.int64), population)
+            if (mine > population).any():
+                raise UsageError(
+                    "the table has rows whose quasi-identifiers the population has not, or not as often",
+                    code="population_lacks_rows",
+                    remedy="give a population that the table is a part of",
+                )
+        self.tuple_of_row = slot
         entries = {}
         for name, one in self._sensitive.items():
             pair = slot.astype(np.int64) * one.values + one.codes
@@ -320,9 +328,7 @@ class _Buffers:
         return self._table[:size], self._held[: 0 if space else size]
 
 
-def _table_first(
-    slot: Slots, first: Slots, size: Ints, population: Ints
-) -> tuple[Slots, Slots, Ints, Ints, Ints]:
+def _table_first(slot: Slots, first: Slots, size: Ints, population: Ints) -> tuple[Slots, Slots, Ints, Ints, Ints]:
     """Classes renumbered: those with a row of the table first, in their order, then those of the population alone."""
     order = np.argsort(size == 0, kind="stable")
     place = np.empty(len(order), np.int32)
