@@ -107,6 +107,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "measure",
         "Measure privacy models and re-identification risks of a table.",
     ),
+    "profile": ("privcompute.cli.detect", "profile", "What a table holds: identifiers, quality, suggested grades."),
+    "detect": ("privcompute.cli.detect", "detect", "Find identifiers in a table's cells or a text's lines."),
     "desensitize": (
         "privcompute.cli.desensitize",
         "desensitize",
@@ -118,9 +120,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 
 # Commands of later parts: refused by name, not listed.
 UNBUILT: dict[str, str] = {
-    "profile": "`privcompute dataset add` prints the ranges and key counts that it finds",
     "release": "`privcompute query --output FILE` writes the result of a query",
-    "detect": "name the identifiers yourself with `privcompute dataset add --key COL`",
     "bench": "`make bench` in a checkout runs the measurements",
     "web": "use the command line or `privcompute.connect`",
 }

@@ -1,4 +1,4 @@
-"""Detection of identifiers in columns and free text: Chinese and international, with reasons, confidence and exact spans."""
+"""Detection of identifiers in columns and free text: Chinese and international, with reasons and exact spans."""
 
 from __future__ import annotations
 

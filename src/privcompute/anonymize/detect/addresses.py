@@ -2,20 +2,24 @@
 
 import numpy as np
 
+from privcompute.anonymize.detect.checks import Truth, Whole
 from privcompute.anonymize.detect.kinds import (
     C_CONTRARY,
-    C_EMAIL,
-    C_IP,
-    C_PLATE,
     EMAIL,
+    FOR,
     IP,
     PLATE,
     PLATE_NEV,
     R_CONTEXT,
     R_FORM,
+    S_EMAIL,
+    S_IP4,
+    S_IP6,
+    S_PLATE,
+    S_PLATE_LETTERS,
+    S_PLATE_NEV,
 )
 from privcompute.anonymize.detect.line import Line, Out, emit, is_alnum, is_digit, is_letter, nearby, reason_of
-from privcompute.anonymize.detect.numbers import chosen
 from privcompute.anonymize.detect.tables import SIGN_PLATE, SIGN_PLATE_LAST, Tables
 from privcompute.kernels.compiled import kernel
 
@@ -23,13 +27,13 @@ DOT, HYPHEN, AT, COLON, SPACE = 46, 45, 64, 58, 32
 
 
 @kernel
-def local_sign(point: int) -> bool:
+def local_sign(point: Whole) -> Truth:
     """Signs of a mail address before the @."""
     return is_alnum(point) or point in (46, 95, 37, 43, 45)
 
 
 @kernel
-def find_mail(line: Line, n: int, row: int, hits: int, always: int, out: Out, count: int) -> int:
+def find_mail(line: Line, n: Whole, t: Tables, row: Whole, hits: Whole, always: Whole, out: Out, count: Whole) -> Whole:
     """Find mail addresses around every @; returns the number of findings with them."""
     for i in range(1, n - 3):
         if line.points[i] != AT or line.taken[i]:
@@ -60,19 +64,19 @@ def find_mail(line: Line, n: int, row: int, hits: int, always: int, out: Out, co
         for k in range(last_dot + 1, end):
             letters = letters and is_letter(line.points[k])
         if letters:
-            near = nearby(line, hits, start, end, C_EMAIL, always)
-            reasons = R_FORM | (R_CONTEXT if near > 0 else 0)
-            count = emit(line, row, start, end, EMAIL, 99 if near > 0 else 95, reasons, out, count)
+            near = nearby(line, hits, start, end, t.wanted[EMAIL], always)
+            reasons = R_FORM | (R_CONTEXT if near == FOR else 0)
+            count = emit(line, row, start, end, np.int64(EMAIL), t.scores[S_EMAIL, near], reasons, out, count)
     return count
 
 
 @kernel
-def version_four(line: Line, n: int, start: int) -> int:
+def version_four(line: Line, n: Whole, start: Whole) -> Whole:
     """Where the four numbers below 256 that start here end; -1 if there are none."""
     i = start
     for part in range(4):
         begin = i
-        value = 0
+        value: Whole = 0
         while i < n and is_digit(line.points[i]) and i - begin < 4:
             value = value * 10 + np.int64(line.points[i]) - 48
             i += 1
@@ -89,7 +93,7 @@ def version_four(line: Line, n: int, start: int) -> int:
 
 
 @kernel
-def version_six(line: Line, n: int, start: int) -> int:
+def version_six(line: Line, n: Whole, start: Whole) -> Whole:
     """Where the groups of hexadecimal digits that start here end, if they are an address; else -1."""
     groups = 0
     signs = 0
@@ -121,9 +125,11 @@ def version_six(line: Line, n: int, start: int) -> int:
 
 
 @kernel
-def find_ip(line: Line, n: int, row: int, hits: int, always: int, threshold: int, out: Out, count: int) -> int:
+def find_ip(
+    line: Line, n: Whole, t: Tables, row: Whole, hits: Whole, always: Whole, threshold: Whole, out: Out, count: Whole
+) -> Whole:
     """Find addresses of the Internet Protocol; returns the number of findings with them."""
-    i = 0
+    i = np.int64(0)
     while i + 6 < n:
         if line.taken[i] or not is_alnum(line.points[i]) or (i > 0 and is_alnum(line.points[i - 1])):
             i += 1
@@ -134,20 +140,20 @@ def find_ip(line: Line, n: int, row: int, hits: int, always: int, threshold: int
             stop += 1
         six = stop < n and line.points[stop] == COLON and stop - i <= 4 and before != COLON
         four = stop < n and line.points[stop] == DOT and stop - i <= 3 and before != DOT
-        end = version_six(line, n, i) if six else version_four(line, n, i) if four else -1
+        end: Whole = version_six(line, n, i) if six else version_four(line, n, i) if four else -1
         if end > 0:
-            near = nearby(line, hits, i, end, C_IP, always)
-            confidence = chosen(near, 85, 98, 60) if six else chosen(near, 65, 97, 20)
+            near = nearby(line, hits, i, end, t.wanted[IP], always)
+            confidence = t.scores[S_IP6 if six else S_IP4, near]
             if confidence >= threshold:
-                count = emit(line, row, i, end, IP, confidence, R_FORM | reason_of(near), out, count)
-            i = end
+                count = emit(line, row, i, end, np.int64(IP), confidence, R_FORM | reason_of(near), out, count)
+            i = np.int64(end)
         else:
             i = stop
     return count
 
 
 @kernel
-def plate_sign(point: int) -> bool:
+def plate_sign(point: Whole) -> Truth:
     """ASCII letters and digits of plates, in which there is no I and no O."""
     lower = point | 32
     return is_digit(point) or (is_letter(point) and lower != 105 and lower != 111)
@@ -155,8 +161,8 @@ def plate_sign(point: int) -> bool:
 
 @kernel
 def find_plates(
-    line: Line, n: int, t: Tables, row: int, hits: int, always: int, threshold: int, out: Out, count: int
-) -> int:
+    line: Line, n: Whole, t: Tables, row: Whole, hits: Whole, always: Whole, threshold: Whole, out: Out, count: Whole
+) -> Whole:
     """Find vehicle plates; returns the number of findings with them."""
     for i in range(n - 6):
         point = np.int64(line.points[i])
@@ -173,13 +179,13 @@ def find_plates(
             digits += 1 if is_digit(line.points[end]) else 0
             end += 1
         length = end - begin
-        if length == 4 and end < n and line.points[end] <= 0xFFFF:
-            if t.han_signs[line.points[end]] & SIGN_PLATE_LAST:
-                end += 1
-                length = 5
+        after = np.int64(line.points[end]) if end < n else 0
+        if length == 4 and after <= 0xFFFF and t.han_signs[after] & SIGN_PLATE_LAST:
+            end += 1
+            length = 5
         if end < n and is_alnum(line.points[end]):
             continue
-        kind = PLATE
+        kind: Whole = np.int64(PLATE)
         if length == 6:
             first, last = np.int64(line.points[begin]) | 32, np.int64(line.points[end - 1]) | 32
             second_letter = 1 if is_letter(line.points[begin + 1]) else 0
@@ -187,12 +193,12 @@ def find_plates(
             large = 97 <= last <= 107 and last != 105 and digits == 5
             if not (small and not is_letter(line.points[end - 1])) and not large:
                 continue
-            kind = PLATE_NEV
+            kind = np.int64(PLATE_NEV)
         elif length != 5:
             continue
-        near = nearby(line, hits, i, end, C_PLATE, always & ~C_CONTRARY)
-        alone = 40 if digits == 0 else 90 if kind == PLATE_NEV else 85
-        confidence = chosen(near, alone, 97, alone - 30)
+        near = nearby(line, hits, i, end, t.wanted[PLATE], always & ~C_CONTRARY)
+        rule = S_PLATE_LETTERS if digits == 0 else S_PLATE_NEV if kind == PLATE_NEV else S_PLATE
+        confidence = t.scores[rule, near]
         if confidence >= threshold:
             count = emit(line, row, i, end, kind, confidence, R_FORM | reason_of(near), out, count)
     return count

@@ -1,11 +1,16 @@
-"""Kernels: one line of text, decoded, folded, and with the words that say what stands nearby."""
+"""Kernels: one line of text, decoded, folded, and with the words that say what stands nearby.
+
+Constants and counters that are passed on to a kernel stand in np.int64(…): numba compiles a function anew for every
+literal that it is called with.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from privcompute.anonymize.detect.kinds import C_CONTRARY, R_CONTEXT, R_CONTRARY, R_FOLDED
+from privcompute.anonymize.detect.checks import Truth, Whole
+from privcompute.anonymize.detect.kinds import AGAINST, C_CONTRARY, FOR, NEUTRAL, R_CONTEXT, R_CONTRARY, R_FOLDED
 from privcompute.anonymize.detect.tables import FOLDED, SEVERAL, Tables, Words
 from privcompute.kernels.compiled import kernel
 
@@ -68,26 +73,26 @@ def workspace(characters: int) -> Line:
 
 
 @kernel
-def is_digit(point: int) -> bool:
+def is_digit(point: Whole) -> Truth:
     """ASCII 0 to 9."""
     return point >= 48 and point <= 57
 
 
 @kernel
-def is_letter(point: int) -> bool:
+def is_letter(point: Whole) -> Truth:
     """ASCII letters."""
     lower = point | 32
     return lower >= 97 and lower <= 122
 
 
 @kernel
-def is_alnum(point: int) -> bool:
+def is_alnum(point: Whole) -> Truth:
     """ASCII letters and digits."""
     return is_digit(point) or is_letter(point)
 
 
 @kernel
-def is_han(point: int) -> bool:
+def is_han(point: Whole) -> Truth:
     """Chinese characters of the planes 0, 2 and 3."""
     return (
         (point >= 0x4E00 and point <= 0x9FFF)
@@ -99,7 +104,7 @@ def is_han(point: int) -> bool:
 
 
 @kernel
-def fold_line(data: Bytes, start: int, end: int, t: Tables, line: Line) -> int:
+def fold_line(data: Bytes, start: Whole, end: Whole, t: Tables, line: Line) -> Whole:
     """Decode UTF-8 and fold every character.
 
     Returns:
@@ -124,10 +129,9 @@ def fold_line(data: Bytes, start: int, end: int, t: Tables, line: Line) -> int:
             point = ((lead & 0x07) << 18) | ((np.int64(data[i + 1]) & 0x3F) << 12)
             point |= ((np.int64(data[i + 2]) & 0x3F) << 6) | (np.int64(data[i + 3]) & 0x3F)
             i += 4
+        folded = np.int64(0) if 0xE0000 <= point < 0xE1000 else point  # tags and variation selectors
         if point < FOLDED:
             folded = np.int64(t.fold_one[point])
-        else:
-            folded = point if point < 0xE0000 or point >= 0xE1000 else 0
         if folded == SEVERAL:
             for k in range(t.fold_start[point], t.fold_start[point + 1]):
                 line.points[n] = t.fold_many[k]
@@ -150,7 +154,7 @@ def fold_line(data: Bytes, start: int, end: int, t: Tables, line: Line) -> int:
 
 
 @kernel
-def match(words: Words, points: Ints, at: int, n: int) -> int:
+def match(words: Words, points: Ints, at: Whole, n: Whole) -> Whole:
     """The longest word that stands at a place, letters without regard to case.
 
     Returns:
@@ -183,14 +187,14 @@ def match(words: Words, points: Ints, at: int, n: int) -> int:
 
 
 @kernel
-def find_words(line: Line, n: int, words: Words) -> int:
+def find_words(line: Line, n: Whole, words: Words) -> Whole:
     """Write down the context words of a line, none within another.
 
     Returns:
         How many there are.
     """
     hits = 0
-    i = 0
+    i = np.int64(0)
     while i < n and hits < MOST_HITS:
         number = match(words, line.points, i, n)
         if number < 0:
@@ -214,8 +218,8 @@ def find_words(line: Line, n: int, words: Words) -> int:
 
 
 @kernel
-def nearby(line: Line, hits: int, start: int, end: int, wanted: int, always: int) -> int:
-    """Whether the words nearby speak for a candidate (1), against it (-1), or not at all (0).
+def nearby(line: Line, hits: Whole, start: Whole, end: Whole, wanted: Whole, always: Whole) -> Whole:
+    """What the words nearby say of a candidate: FOR, AGAINST or NEUTRAL.
 
     Args:
         line: the line.
@@ -232,29 +236,37 @@ def nearby(line: Line, hits: int, start: int, end: int, wanted: int, always: int
         if gap > BEFORE:
             break
         if line.hits[h, 2] & wanted:
-            return 1
+            return FOR
         if line.hits[h, 2] & C_CONTRARY and gap <= CONTRARY_BEFORE:
-            return -1
+            return AGAINST
     for h in range(hits):
         if line.hits[h, 0] >= end:
             if np.int64(line.hits[h, 0]) - end <= AFTER and line.hits[h, 2] & wanted:
-                return 1
+                return FOR
             break
     if always & wanted:
-        return 1
-    return -1 if always & C_CONTRARY else 0
+        return FOR
+    return AGAINST if always & C_CONTRARY else NEUTRAL
 
 
 @kernel
-def reason_of(near: int) -> int:
+def reason_of(near: Whole) -> Whole:
     """The reason that the words nearby give."""
-    return R_CONTEXT if near > 0 else R_CONTRARY if near < 0 else 0
+    return R_CONTEXT if near == FOR else R_CONTRARY if near == AGAINST else 0
 
 
 @kernel
 def emit(
-    line: Line, row: int, start: int, end: int, kind: int, confidence: int, reasons: int, out: Out, count: int
-) -> int:
+    line: Line,
+    row: Whole,
+    start: Whole,
+    end: Whole,
+    kind: Whole,
+    confidence: Whole,
+    reasons: Whole,
+    out: Out,
+    count: Whole,
+) -> Whole:
     """Write down a finding by its span in the folded line.
 
     Returns:

@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from privcompute.anonymize.detect.addresses import find_ip, find_mail, find_plates
+from privcompute.anonymize.detect.checks import Whole
 from privcompute.anonymize.detect.line import Bytes, Line, Out, find_words, fold_line
 from privcompute.anonymize.detect.people import find_addresses, find_names
 from privcompute.anonymize.detect.runs import find_runs
@@ -14,7 +15,7 @@ Longs = npt.NDArray[np.int64]
 
 
 @kernel
-def sort_line(out: Out, first: int, count: int) -> None:
+def sort_line(out: Out, first: Whole, count: Whole) -> None:
     """Order the findings of one line by their starts; there are few."""
     for i in range(first + 1, count):
         k = i
@@ -31,15 +32,15 @@ def sort_line(out: Out, first: int, count: int) -> None:
 def scan_lines(
     data: Bytes,
     offsets: Longs,
-    first: int,
-    last: int,
+    first: Whole,
+    last: Whole,
     t: Tables,
     line: Line,
-    threshold: int,
-    always: int,
-    today: int,
+    threshold: Whole,
+    always: Whole,
+    today: Whole,
     out: Out,
-) -> int:
+) -> Whole:
     """Find identifiers in the lines `first` to `last` - 1.
 
     Args:
@@ -57,15 +58,15 @@ def scan_lines(
     Returns:
         The number of findings.
     """
-    count = 0
+    count = np.int64(0)
     for row in range(first, last):
         begin = count
         n = fold_line(data, offsets[row], offsets[row + 1], t, line)
         if n < 2:
             continue
         hits = find_words(line, n, t.contexts)
-        count = find_mail(line, n, row, hits, always, out, count)
-        count = find_ip(line, n, row, hits, always, threshold, out, count)
+        count = find_mail(line, n, t, row, hits, always, out, count)
+        count = find_ip(line, n, t, row, hits, always, threshold, out, count)
         count = find_plates(line, n, t, row, hits, always, threshold, out, count)
         count = find_runs(line, n, hits, t, row, threshold, always, today, out, count)
         count = find_names(line, n, t, row, hits, threshold, out, count)

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from privcompute.anonymize.detect.checks import Truth, Whole
 from privcompute.anonymize.detect.kinds import (
     ADDRESS,
-    C_ADDRESS,
     C_LEAD,
+    FOR,
     NAME,
     R_CONTEXT,
     R_FORM,
@@ -23,7 +24,7 @@ LINKS = (58, 32, 61, 34, 0x201C, 0x300C, 0x662F, 0x4E3A, 0x53EB, 0x3010)  # : sp
 
 
 @kernel
-def given_length(line: Line, n: int, t: Tables, start: int) -> int:
+def given_length(line: Line, n: Whole, t: Tables, start: Whole) -> Whole:
     """How many characters from here on, two at most, belong to a given name."""
     length = 0
     while length < 2 and start + length < n:
@@ -35,7 +36,7 @@ def given_length(line: Line, n: int, t: Tables, start: int) -> int:
 
 
 @kernel
-def dotted_end(line: Line, n: int, start: int) -> int:
+def dotted_end(line: Line, n: Whole, start: Whole) -> Whole:
     """Where a name of Chinese parts joined by dots ends; -1 if there is none."""
     i = start
     dots = 0
@@ -53,7 +54,9 @@ def dotted_end(line: Line, n: int, start: int) -> int:
 
 
 @kernel
-def find_names(line: Line, n: int, t: Tables, row: int, hits: int, threshold: int, out: Out, count: int) -> int:
+def find_names(
+    line: Line, n: Whole, t: Tables, row: Whole, hits: Whole, threshold: Whole, out: Out, count: Whole
+) -> Whole:
     """Find names right behind a word that announces one; returns the number of findings with them."""
     for h in range(hits):
         if not line.hits[h, 2] & C_LEAD:
@@ -68,7 +71,7 @@ def find_names(line: Line, n: int, t: Tables, row: int, hits: int, threshold: in
             continue
         end = dotted_end(line, n, i)
         if end > 0:
-            count = emit(line, row, i, end, NAME, 85, R_FORM | R_CONTEXT, out, count)
+            count = emit(line, row, i, end, np.int64(NAME), np.int64(85), np.int64(R_FORM | R_CONTEXT), out, count)
             continue
         number = match(t.surnames, line.points, i, n)
         if number < 0:
@@ -77,7 +80,7 @@ def find_names(line: Line, n: int, t: Tables, row: int, hits: int, threshold: in
         length = given_length(line, n, t, i + width)
         if length == 0 or match(t.no_names, line.points, i, n) >= 0:
             continue
-        usual = True
+        usual: Truth = True
         for k in range(length):
             point = np.int64(line.points[i + width + k])
             usual = usual and point <= 0xFFFF and t.given[point]
@@ -86,16 +89,26 @@ def find_names(line: Line, n: int, t: Tables, row: int, hits: int, threshold: in
         bounded = bounded or match(t.stops, line.points, end, n) >= 0
         confidence = 90 if usual and bounded else 80 if bounded and colon else 70 if bounded or usual else 40
         if confidence >= threshold:
-            count = emit(line, row, i, end, NAME, confidence, R_FORM | R_CONTEXT | R_SURNAME, out, count)
+            count = emit(
+                line,
+                row,
+                i,
+                end,
+                np.int64(NAME),
+                np.int64(confidence),
+                np.int64(R_FORM | R_CONTEXT | R_SURNAME),
+                out,
+                count,
+            )
     return count
 
 
 @kernel
 def find_addresses(
-    line: Line, n: int, t: Tables, row: int, hits: int, always: int, threshold: int, out: Out, count: int
-) -> int:
+    line: Line, n: Whole, t: Tables, row: Whole, hits: Whole, always: Whole, threshold: Whole, out: Out, count: Whole
+) -> Whole:
     """Find postal addresses that begin with a province or prefecture; returns the number of findings with them."""
-    i = 0
+    i = np.int64(0)
     while i + 5 < n:
         number = match(t.addresses, line.points, i, n)
         if number < 0 or line.taken[i]:
@@ -127,13 +140,13 @@ def find_addresses(
         if not street or end - start < 6:
             i = start + 1
             continue
-        near = nearby(line, hits, start, end, C_ADDRESS, always)
+        near = nearby(line, hits, start, end, t.wanted[ADDRESS], always)
         confidence = 80 if numbered else 45 if district else 20
-        if near > 0:
+        if near == FOR:
             confidence = 95 if numbered else 75 if district else 55
         if confidence >= threshold:
-            reasons = R_FORM | R_REGION | (R_STREET if numbered else 0) | (R_CONTEXT if near > 0 else 0)
-            count = emit(line, row, start, end, ADDRESS, confidence, reasons, out, count)
+            reasons = R_FORM | R_REGION | (R_STREET if numbered else 0) | (R_CONTEXT if near == FOR else 0)
+            count = emit(line, row, start, end, np.int64(ADDRESS), np.int64(confidence), np.int64(reasons), out, count)
             i = end
         else:
             i = start + 1

@@ -5,9 +5,10 @@ Borders are what is no ASCII letter or digit: Chinese characters end a number, w
 
 import numpy as np
 
+from privcompute.anonymize.detect.candidates import classify
+from privcompute.anonymize.detect.checks import Whole
 from privcompute.anonymize.detect.kinds import R_GROUPED
 from privcompute.anonymize.detect.line import Line, Out, emit, is_alnum, is_digit
-from privcompute.anonymize.detect.numbers import classify
 from privcompute.anonymize.detect.tables import Tables
 from privcompute.kernels.compiled import kernel
 
@@ -17,7 +18,7 @@ SPACE, HYPHEN, PLUS, DOT = 32, 45, 43, 46
 
 
 @kernel
-def gather(line: Line, n: int, start: int) -> int:
+def gather(line: Line, n: Whole, start: Whole) -> Whole:
     """Collect the signs of the run at `start` and of those joined to it.
 
     Returns:
@@ -49,22 +50,22 @@ def gather(line: Line, n: int, start: int) -> int:
 @kernel
 def find_runs(
     line: Line,
-    n: int,
-    hits: int,
+    n: Whole,
+    hits: Whole,
     t: Tables,
-    row: int,
-    threshold: int,
-    always: int,
-    today: int,
+    row: Whole,
+    threshold: Whole,
+    always: Whole,
+    today: Whole,
     out: Out,
-    count: int,
-) -> int:
+    count: Whole,
+) -> Whole:
     """Find the identifiers that consist of letters and digits.
 
     Returns:
         The number of findings with them.
     """
-    i = 0
+    i = np.int64(0)
     while i < n:
         if not is_alnum(line.points[i]) or line.taken[i]:
             i += 1
@@ -81,9 +82,9 @@ def find_runs(
         after_point = before == DOT and i > 1 and is_digit(line.points[i - 2])
         # Behind a hyphen a run belongs to what is before it: only by itself it may be something.
         most = 1 if before == HYPHEN and i > 1 and is_alnum(line.points[i - 2]) else groups
-        best, confidence, reasons, used = -1, 0, 0, 0
+        best, confidence, reasons, used = np.int64(-1), np.int64(0), np.int64(0), np.int64(0)
         for k in range(most):
-            g = 1 if k == 0 else most + 1 - k
+            g = np.int64(1) if k == 0 else np.int64(most + 1 - k)
             end = np.int64(line.ends[g - 1, 1])
             point = end + 1 < n and line.points[end] == DOT and is_digit(line.points[end + 1])
             kind, c, r = classify(line, t, hits, i, g, plus, after_point or point, always, today)

@@ -151,7 +151,8 @@ def scan(
         )
         line = workspace(_GROWTH * longest)
         count = scan_lines(data, offsets, first, last, look_up, line, threshold, always, number, out)
-        return Out(*(values[:count].copy() for values in out))
+        trimmed: list[Any] = [values[:count].copy() for values in out]
+        return Out(*trimmed)
 
     workers = max(1, min(threads or os.cpu_count() or 1, len(cuts) - 1))
     if workers == 1:
@@ -160,7 +161,8 @@ def scan(
         with ThreadPoolExecutor(workers) as pool:  # the kernels release the interpreter lock
             parts = list(pool.map(block, range(len(cuts) - 1)))
     if not parts:
-        parts = [Out(*(np.zeros(0, dtype=kind) for kind in ("i8", "i4", "i4", "u1", "u1", "i4")))]
+        longs, ints, small = np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.uint8)
+        parts = [Out(longs, ints, ints, small, small, ints)]
     return Findings(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from privcompute.anonymize.detect import context
+from privcompute.anonymize.detect.kinds import KINDS, SCORES, WANTED
 from privcompute.anonymize.identifiers.bank_card import NETWORKS
 from privcompute.anonymize.identifiers.checksums import USCC_ALPHABET
 from privcompute.anonymize.identifiers.cn_address import starts
@@ -64,6 +65,8 @@ class Tables(NamedTuple):
     uscc: npt.NDArray[np.int8]
     iban: npt.NDArray[np.int8]
     countries: npt.NDArray[np.bool_]
+    scores: npt.NDArray[np.int64]
+    wanted: npt.NDArray[np.int64]
 
 
 SIGN_PLATE, SIGN_PLATE_LAST, SIGN_STREET, SIGN_NUMBER, SIGN_DISTRICT, SIGN_NUMERAL = (1 << place for place in range(6))
@@ -80,10 +83,6 @@ def _words(items: Iterable[tuple[str, int]]) -> Words:
     ends = np.cumsum([0, *(len(word) for word in ordered)]).astype(np.int32)
     chars = np.array([ord(char) for word in ordered for char in word], dtype=np.int32)
     return Words(first, ends, chars, np.array([merged[word] for word in ordered], dtype=np.int32))
-
-
-def _plain(text: str) -> list[tuple[str, int]]:
-    return [(word, 1) for word in text.split()]
 
 
 def _fold_tables() -> tuple[npt.NDArray[np.uint32], Ints, npt.NDArray[np.uint32]]:
@@ -138,8 +137,8 @@ def tables() -> Tables:
     return Tables(
         *_fold_tables(),
         contexts=_words(context.words()),
-        stops=_words(_plain(context.STOPS)),
-        no_names=_words(_plain(context.NO_NAMES)),
+        stops=_words((word, 1) for word in context.listed("stop")),
+        no_names=_words((word, 1) for word in context.listed("no_name")),
         surnames=_words([(name, 1) for name in (*SURNAMES, *COMPOUND_SURNAMES)]),
         addresses=_words([(name, 1) for name in starts()]),
         given=given,
@@ -150,4 +149,6 @@ def tables() -> Tables:
         uscc=uscc,
         iban=iban,
         countries=countries,
+        scores=np.array(SCORES, dtype=np.int64),
+        wanted=np.array([WANTED[kind] for kind in range(len(KINDS))], dtype=np.int64),
     )

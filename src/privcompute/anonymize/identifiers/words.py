@@ -18,8 +18,9 @@ SURNAMES: Final = (
 """Surnames of one character."""
 
 _COMPOUND: Final = (
-    "欧阳 太史 端木 上官 司马 东方 独孤 南宫 万俟 闻人 夏侯 诸葛 尉迟 公羊 赫连 澹台 皇甫 宗政 濮阳 公冶 太叔"
-    " 申屠 公孙 慕容 仲孙 钟离 长孙 宇文 司徒 鲜于 司空 闾丘 令狐 呼延 南门 东郭 百里 西门 歐陽 司馬 東方 諸葛 尉遲 公孫 長孫"
+    "欧阳 太史 端木 上官 司马 东方 独孤 南宫 万俟 闻人 夏侯 诸葛 尉迟 公羊 赫连 澹台 皇甫 宗政 濮阳"
+    " 公冶 太叔 申屠 公孙 慕容 仲孙 钟离 长孙 宇文 司徒 鲜于 司空 闾丘 令狐 呼延 南门 东郭 百里 西门"
+    " 歐陽 司馬 東方 諸葛 尉遲 公孫 長孫"
 )
 COMPOUND_SURNAMES: Final = tuple(_COMPOUND.split())
 """Surnames of two characters."""

@@ -73,8 +73,7 @@ def _sure(column: Cells, kind: str) -> Bools:
 
 def digits_only(signs: Bytes) -> Bools:
     """(n,) the rows that consist of ASCII digits."""
-    result: Bools = ((signs >= _ZERO) & (signs <= _NINE)).all(axis=1)
-    return result
+    return np.asarray(((signs >= _ZERO) & (signs <= _NINE)).all(axis=1))
 
 
 def _mobile(rows: Rows) -> Bools:
