@@ -61,7 +61,11 @@ def shared_values(level: LevelCells, least: int) -> Partition:
     value = np.empty(len(order), dtype=np.int64)
     value[order] = np.cumsum(begins) - 1
     counts = np.bincount(value, minlength=int(np.count_nonzero(begins)))
-    frequent = (counts >= least) & (_rank(cells_in_order[begins], counts) < MOST_VALUES)
+    of_cell = cells_in_order[begins]
+    _, place = np.unique(of_cell, return_inverse=True)
+    in_cell = np.bincount(place, weights=counts).astype(np.int64)[place] if len(place) else counts
+    many = (counts >= least) & (counts * MOST_VALUES >= in_cell)
+    frequent = many & (_rank(of_cell, counts) < MOST_VALUES)
     kept = frequent[value]
     return Partition(keys[kept], value[kept].astype(np.int32))
 

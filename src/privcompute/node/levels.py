@@ -3,7 +3,8 @@
 `SUM(bmi * LEAST(ABS(age - 57), 1))` leaves out the people of 57 as WHERE age <> 57 does. So the ledger looks at the
 people of each value that at least its minimum of them share, as if that value had been a filter: whom a sum treats
 unlike everybody else is then seen as a difference of a few, from the query's own selection or from another query's.
-Values that fewer people share are no sets of their own: otherwise any average of measured numbers would be refused.
+Values that fewer people share, or fewer than an eighth of those whom the sum looks at, are no sets of their own:
+otherwise two questions about measured numbers would refuse each other, because of the dozen people of 46 in both.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Keys = npt.NDArray[np.bool_]
 
 MOST_VALUES = 8
-"""So many values of a level, the most frequent, become sets."""
+"""So many values of a level can become sets: each has at least that part of the keys."""
 
 
 def hidden_sets(levels: Sequence[Level], values: Sequence[LevelValues], least: int) -> list[Keys]:
@@ -44,7 +45,7 @@ def hidden_sets(levels: Sequence[Level], values: Sequence[LevelValues], least: i
 
 
 def shared_values(level: LevelValues, least: int) -> list[Keys]:
-    """The sets of keys whose selected rows all have one value, for each value that enough keys share.
+    """The sets of keys whose selected rows all have one value, for each value that many keys share.
 
     Args:
         level: The hashed values.
@@ -56,4 +57,5 @@ def shared_values(level: LevelValues, least: int) -> list[Keys]:
     single = level.selected & (level.low == level.high)
     values, counts = np.unique(level.low[single], return_counts=True)
     order = np.argsort(-counts, kind="stable")[:MOST_VALUES]
-    return [single & (level.low == values[i]) for i in order if counts[i] >= least]
+    fewest = max(least, -(-int(counts.sum()) // MOST_VALUES))
+    return [single & (level.low == values[i]) for i in order if counts[i] >= fewest]
