@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -61,27 +61,46 @@ def mondrian(
         raise PrivacyError(f"the table has {rows} rows, fewer than k", code="infeasible", remedy="lower k")
     lines = [_line(column) for column in columns]
     places = [line.place[column.codes] for line, column in zip(lines, columns, strict=True)]
-    box = np.empty(rows, np.int64)
-    if rows and other:
-        box = _checked_boxes(places, [line.scale for line in lines], sensitive, models, strict=strict)
-    elif rows:
-        # Rows of one tuple stay together, or are parted in canonical order.
-        order = np.arange(rows) if strict else np.lexsort(places[::-1])
-        box[order] = boxes([place[order] for place in places], [line.scale for line in lines], k, strict=strict)
-    return _shown(columns, lines, places, box)
+    scales = [line.scale for line in lines]
+    if not rows:
+        found = Boxes(np.empty(0, np.int64), *(np.empty((len(columns), 0), np.int64) for _ in range(2)))
+    elif other:
+        found = _checked_boxes(places, scales, sensitive, models, strict=strict)
+    elif strict:
+        found = boxes(places, scales, k, strict=True)
+    else:
+        # Rows of one tuple are parted in canonical order.
+        order = np.lexsort(places[::-1])
+        found = boxes([place[order] for place in places], scales, k, strict=False)
+        box = np.empty(rows, np.int64)
+        box[order] = found.box
+        found = replace(found, box=box)
+    return _shown(columns, lines, found)
 
 
-def boxes(places: Sequence[AnyCodes], scales: Sequence[Doubles], k: int, *, strict: bool) -> Ints:
-    """The box of each row under k-anonymity alone.
+@dataclass(frozen=True)
+class Boxes:
+    """Rows in boxes.
+
+    Attributes:
+        box: (rows,), box numbers from 0.
+        low: (columns, boxes), the lowest place of each box on each column's line.
+        high: (columns, boxes), the highest.
+    """
+
+    box: Ints = field(repr=False)
+    low: Ints = field(repr=False)
+    high: Ints = field(repr=False)
+
+
+def boxes(places: Sequence[AnyCodes], scales: Sequence[Doubles], k: int, *, strict: bool) -> Boxes:
+    """The boxes of rows under k-anonymity alone.
 
     Args:
         places: per column, (rows,), codes along its line.
         scales: per column, where each code lies in the column's range, within [0, 1], ascending.
         k: the least rows of a box.
         strict: whether boxes may not overlap.
-
-    Returns:
-        (rows,), box numbers from 0.
     """
     count = len(places[0])
     kind = max((place.dtype for place in places), key=lambda one: one.itemsize)
@@ -108,7 +127,10 @@ def boxes(places: Sequence[AnyCodes], scales: Sequence[Doubles], k: int, *, stri
             ends = np.concatenate(list(parts))
     box = np.empty(count, np.int64)
     box[who] = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
-    return box
+    # The rows of a box now lie side by side.
+    starts = np.concatenate([[0], ends[:-1]])
+    low = np.minimum.reduceat(codes, starts, axis=1).astype(np.int64)
+    return Boxes(box, low, np.maximum.reduceat(codes, starts, axis=1).astype(np.int64))
 
 
 def _checked_boxes(
@@ -118,7 +140,7 @@ def _checked_boxes(
     models: Sequence[Model],
     *,
     strict: bool,
-) -> Ints:
+) -> Boxes:
     """As `boxes`, with every cut tried against all models."""
     rows = len(places[0])
     # Relaxed cuts part equal rows: then what else is known of a row decides, never where it stood.
@@ -137,16 +159,17 @@ def _checked_boxes(
             code="infeasible",
             remedy="ask less of the models",
         )
-    box, waiting, number = np.empty(rows, np.int64), [start], 0
+    box, waiting, done = np.empty(rows, np.int64), [start], []
     while waiting:
         mine = waiting.pop()
         halves = next((two for two in _cuts(mine, places, scales, strict=strict) if good(*two)), None)
         if halves is None:
-            box[mine] = number
-            number += 1
+            box[mine] = len(done)
+            done.append(mine)
         else:
             waiting += halves[::-1]
-    return box
+    low = np.array([[int(place[mine].min()) for mine in done] for place in places], np.int64)
+    return Boxes(box, low, np.array([[int(place[mine].max()) for mine in done] for place in places], np.int64))
 
 
 def _cuts(
@@ -222,39 +245,25 @@ def _numbers(values: Sequence[Label]) -> list[float] | None:
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?")
 
 
-def _shown(columns: Sequence[QuasiIdentifier], lines: Sequence[_Line], places: Sequence[AnyCodes], box: Ints) -> Shown:
-    """What the boxes show: in each column the range of its rows."""
-    count = int(box.max()) + 1 if len(box) else 0
-    order = np.argsort(box, kind="stable")
-    starts = np.searchsorted(box[order], np.arange(count))
+def _shown(columns: Sequence[QuasiIdentifier], lines: Sequence[_Line], boxes: Boxes) -> Shown:
+    """What the boxes show: in each column the range of their rows."""
     found = []
-    for column, line, place in zip(columns, lines, places, strict=True):
-        if not count:
-            found.append(ShownColumn((), np.empty(0, np.int64), np.empty(0), np.empty(0, np.bool_)))
-            continue
-        sorted_places = place[order].astype(np.int64)
-        low, high = np.minimum.reduceat(sorted_places, starts), np.maximum.reduceat(sorted_places, starts)
-        width = len(line.order)
+    for column, line, low, high in zip(columns, lines, boxes.low, boxes.high, strict=True):
+        width = max(1, len(line.order))
         pairs, which = np.unique(low * width + high, return_inverse=True)
-        labels, shares, single = [], [], []
-        for pair in pairs.tolist():
-            label, share = _label(column, line, pair // width, pair % width)
-            labels.append(label)
-            shares.append(share)
-            single.append(pair // width == pair % width)
         # Two ranges may have one name (the label of a hierarchy): then it is one label.
-        names = list(dict.fromkeys(labels))
-        number = np.array([names.index(label) for label in labels], np.int64)
-        first = [labels.index(name) for name in names]
-        found.append(
-            ShownColumn(
-                tuple(names),
-                number[which[box]],
-                np.array([shares[i] for i in first]),
-                np.array([single[i] for i in first], np.bool_),
-            )
-        )
-    return Shown(tuple(found), np.zeros(len(box), np.bool_))
+        names: dict[Label, int] = {}
+        shares, single, number = [], [], np.empty(len(pairs), np.int64)
+        for place, pair in enumerate(pairs.tolist()):
+            label, share = _label(column, line, pair // width, pair % width)
+            if label not in names:
+                names[label] = len(names)
+                shares.append(share)
+                single.append(pair // width == pair % width)
+            number[place] = names[label]
+        codes = number[which][boxes.box]
+        found.append(ShownColumn(tuple(names), codes, np.array(shares, np.float64), np.array(single, np.bool_)))
+    return Shown(tuple(found), np.zeros(len(boxes.box), np.bool_))
 
 
 def _label(column: QuasiIdentifier, line: _Line, low: int, high: int) -> tuple[Label, float]:

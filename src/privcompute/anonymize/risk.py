@@ -70,8 +70,15 @@ def risk(classes: Classes) -> Risk:
         int(size[size < 1 / AT_RISK].sum()),
         uniques,
         uniques / rows,
-        tuple(sorted((np.partition(size, 9)[:10] if len(size) > 10 else size).tolist())),
+        _smallest(size),
     )
+
+
+def _smallest(size: Ints) -> tuple[int, ...]:
+    """The ten smallest sizes; counted, for nearly all of them are small where there are many."""
+    few = np.bincount(np.minimum(size, 1 << 10))[: 1 << 10]
+    found = np.repeat(np.arange(len(few)), np.minimum(few, 10))[:10]
+    return tuple(found.tolist() if len(found) == 10 else np.sort(size)[:10].tolist())
 
 
 def uniques_in_population(classes: Classes, population: int) -> dict[Estimator, float | None]:

@@ -78,12 +78,27 @@ def class_histograms(
 @kernel
 def descending_tail(start: Ints, count: Ints, place: int, first: Ints, tail: Ints) -> None:
     """Of each class, the largest count, and the sum of the counts from the place-th largest on (0 if there are fewer)."""
+    widest = np.int64(1)
     for one in range(first.shape[0]):
-        ordered = np.sort(count[start[one] : start[one + 1]])
-        size = ordered.shape[0]
-        first[one] = ordered[size - 1]
+        widest = max(widest, start[one + 1] - start[one])
+    ordered = np.empty(widest, np.int64)
+    for one in range(first.shape[0]):
+        size = start[one + 1] - start[one]
+        # Most classes have few values: they are sorted by insertion.
+        if size <= 32:
+            for i in range(size):
+                value, at = count[start[one] + i], i
+                while at > 0 and ordered[at - 1] < value:
+                    ordered[at] = ordered[at - 1]
+                    at -= 1
+                ordered[at] = value
+        else:
+            ascending = np.sort(count[start[one] : start[one + 1]])
+            for i in range(size):
+                ordered[i] = ascending[size - 1 - i]
+        first[one] = ordered[0]
         total = np.int64(0)
-        for i in range(size - place + 1):
+        for i in range(place - 1, size):
             total += ordered[i]
         tail[one] = total
 

@@ -35,7 +35,7 @@ _DENSE = 1 << 22
 """Key spaces up to this size may be counted in a table of all keys, if there are not many times fewer tuples."""
 
 _KEYS = 1 << 62
-_CACHED_TABLES = 2000
+_CACHED_TABLES = 1024
 _CACHED_TUPLES = 6_000_000
 """Tuples that rolled-up tables may hold together: at 9 columns some 30 bytes each."""
 
@@ -113,11 +113,7 @@ class Tables:
         self._buffers = _Buffers()
         self.base = self._group_rows(in_table, in_population)
         self.rows = int(self.base.rows.sum())
-        self._cache = [self.base]
-        self._nodes = np.zeros((_CACHED_TABLES, len(columns)), np.int64)
-        self._sizes = np.zeros(_CACHED_TABLES, np.int64)
-        self._sizes[0] = len(self.base.rows)
-        self._room = _CACHED_TUPLES
+        self._kept = _Kept(self.base)
         self.totals = {
             name: np.bincount(one.codes if in_table is None else one.codes[in_table], minlength=one.values).astype(
                 np.int64
@@ -134,8 +130,12 @@ class Tables:
         """
         table = self.base
         if not of_rows:
-            below = smallest_below(np.array(node, np.int64), self._nodes, self._sizes, len(self._cache))
-            table = self._cache[int(below)]
+            table = self._kept.below(node)
+        checked = self._checked(node, table)
+        self._keep(checked)
+        return checked
+
+    def _checked(self, node: Node, table: Grouped) -> Checked:
         slot, size, first = self._classes(table, node)
         population, outside = size, size[:0]
         if table.population is not None:
@@ -147,9 +147,7 @@ class Tables:
             name: self._histogram_maker(name, table, slot, kept) for name in self._sensitive
         }
         classes = Classes(size, population, outside, histograms, table.population is not None)
-        checked = Checked(node, classes, table, slot, first)
-        self._keep(checked)
-        return checked
+        return Checked(node, classes, table, slot, first)
 
     def outside(self, checked: Checked, kept: Mask) -> list[Ints]:
         """Per column, how often each label of the node stands in the suppressed rows.
@@ -217,7 +215,7 @@ class Tables:
     def _keep(self, checked: Checked) -> None:
         """Remember the classes as a table, if that saves enough work and there is room."""
         count = len(checked.first)
-        if count * 3 > len(checked.table.rows) * 2 or count > self._room or len(self._cache) == _CACHED_TABLES:
+        if count * 3 > len(checked.table.rows) * 2 or not self._kept.takes(count):
             return
         codes = self._recoded(checked, count)
         classes, extra = checked.classes, np.zeros(len(checked.classes.outside), np.int64)
@@ -227,10 +225,7 @@ class Tables:
             found = classes.histogram(name)
             holder = np.repeat(np.arange(len(classes), dtype=np.int32), np.diff(found.start))
             entries[name] = Entries(holder, found.value, found.count)
-        self._nodes[len(self._cache)] = checked.node
-        self._sizes[len(self._cache)] = count
-        self._cache.append(Grouped(checked.node, codes, np.concatenate([classes.size, extra]), population, entries))
-        self._room -= count
+        self._kept.add(Grouped(checked.node, codes, np.concatenate([classes.size, extra]), population, entries))
 
     def _classes(self, table: Grouped, node: Node) -> tuple[Slots, Ints, Slots]:
         """The class of each tuple, and each class's rows and first tuple."""
@@ -301,6 +296,55 @@ class _Steps:
                     found.append(column.step(low, high))
                     end += len(found[-1])
         self.steps = np.concatenate(found)
+
+
+class _Kept:
+    """Tables that were rolled up, as many as there is room for; those that were not used for longest make way.
+
+    Args:
+        base: the table below all nodes, which always stays.
+    """
+
+    def __init__(self, base: Grouped) -> None:
+        self._tables: list[Grouped | None] = [base] + [None] * (_CACHED_TABLES - 1)
+        # A free place is above every node.
+        self._nodes = np.full((_CACHED_TABLES, len(base.node)), np.iinfo(np.int64).max)
+        self._nodes[0] = base.node
+        self._sizes = np.zeros(_CACHED_TABLES, np.int64)
+        self._sizes[0] = len(base.rows)
+        self._used = np.zeros(_CACHED_TABLES, np.int64)
+        self._used[0] = np.iinfo(np.int64).max
+        self._base, self._room, self._clock, self._end = base, _CACHED_TUPLES, 0, 1
+
+    def below(self, node: Node) -> Grouped:
+        """The smallest table at or below a node."""
+        place = int(smallest_below(np.array(node, np.int64), self._nodes, self._sizes, self._end))
+        if place:
+            self._clock += 1
+            self._used[place] = self._clock
+        return self._tables[place] or self._base
+
+    def takes(self, count: int) -> bool:
+        """Whether a table of so many tuples would not drive out too many others."""
+        return count * 16 <= _CACHED_TUPLES
+
+    def add(self, table: Grouped) -> None:
+        """Keep a table."""
+        count = len(table.rows)
+        while self._room < count or (self._end == _CACHED_TABLES and all(one is not None for one in self._tables)):
+            self._drop(int(np.argmin(np.where(self._sizes > 0, self._used, np.iinfo(np.int64).max))))
+        free = next(i for i, one in enumerate(self._tables) if one is None)
+        self._clock += 1
+        self._tables[free], self._nodes[free] = table, table.node
+        self._sizes[free], self._used[free] = count, self._clock
+        self._room -= count
+        self._end = max(self._end, free + 1)
+
+    def _drop(self, place: int) -> None:
+        self._room += int(self._sizes[place])
+        self._tables[place] = None
+        self._nodes[place] = np.iinfo(np.int64).max
+        self._sizes[place] = 0
 
 
 class _Buffers:
