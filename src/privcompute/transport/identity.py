@@ -15,6 +15,7 @@ import re
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -269,9 +270,15 @@ def check_certificate(der: bytes, name: str) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
 
 
+@lru_cache(maxsize=256)
+def _key_of(pem: str) -> object:
+    """The certificate's public key; a union checks hundreds of signatures of the same parties."""
+    return x509.load_pem_x509_certificate(pem.encode()).public_key()
+
+
 def check_signature(pem: str, message: bytes, signature: bytes) -> bool:
     """Whether the holder of the certificate's key signed the message."""
-    key = x509.load_pem_x509_certificate(pem.encode()).public_key()
+    key = _key_of(pem)
     if not isinstance(key, ec.EllipticCurvePublicKey):
         return False
     try:
