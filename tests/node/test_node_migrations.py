@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from privcompute.node import database
-from privcompute.node.catalogue import Dataset
 from privcompute.node.store import Store
 from privcompute.tables import Column, DatasetEntry, Kind
 
@@ -36,14 +35,19 @@ def test_entries_of_before_there_were_unions_read_on(tmp_path: Path, monkeypatch
         consent="manual",
     )
     old = entry.to_object()
-    del old["min_holders"]
+    del old["min_holders"], old["floors"]
     for column in old["columns"]:
         del column["domain"]
     monkeypatch.setattr(database, "MIGRATIONS", database.MIGRATIONS[:_BEFORE_UNIONS])
     store = Store(tmp_path / "state.db")
-    store.datasets.add(Dataset("patients", "/t.csv", None, (), "f", json.dumps(old)))
+    store.database.run(
+        "INSERT INTO datasets (name, source, partners, entry, fingerprint, added, changed)"
+        " VALUES ('patients', '/t.csv', '[]', ?, 'f', 0, 0)",
+        (json.dumps(old),),
+    )
     store.close()
     monkeypatch.undo()
     store = Store(tmp_path / "state.db")
-    assert store.datasets.get("patients").entry == entry
+    found = store.datasets.get("patients")
+    assert (found.entry, found.grades) == (entry, {})
     store.close()

@@ -84,7 +84,12 @@ WRONG: tuple[Any, ...] = ([], {}, "", True, -1, [[]], {"a": 1}, "\x1b[2J")
 HOSTILE: list[tuple[tuple[Any, ...], Any]] = [
     *[((name,), ...) for name in entry().to_object()],
     *[((name,), None) for name in entry().to_object()],
-    *[((name,), wrong) for name in entry().to_object() for wrong in WRONG if (name, wrong) != ("allow", {})],
+    *[
+        ((name,), wrong)
+        for name in entry().to_object()
+        for wrong in WRONG
+        if (name, wrong) not in (("allow", {}), ("floors", {}))
+    ],
     (("extra",), 1),
     (("party",), "a.b"),
     (("party",), 'x" OR "1'),
@@ -123,6 +128,9 @@ HOSTILE: list[tuple[tuple[Any, ...], Any]] = [
     (("columns", 1, "domain"), [1]),
     (("columns", 2, "domain"), [1]),
     (("allow", "national_id"), ["aggregate"]),
+    (("floors", "unknown"), "sum"),
+    (("floors", "claim"), "Two words"),
+    (("floors", "claim"), ["sum"]),
     (("allow", "unknown"), ["aggregate"]),
     (("allow", "claim"), ["everything"]),
     (("allow", "claim"), ["product", "aggregate"]),

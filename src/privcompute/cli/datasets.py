@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -59,6 +59,13 @@ def _rules(function: F) -> F:
                 multiple=True,
                 metavar="COL=V1,V2,…",
                 help="All values of a column, public, so that a union can be grouped by it; COL= takes them back.",
+            ),
+            click.option(
+                "--grade",
+                "grades",
+                multiple=True,
+                metavar="COL=GRADE[/CATEGORY]",
+                help="The grade you confirm for a column ('*': all that have no other); COL= takes it back.",
             ),
             click.option("--accept-ranges", is_flag=True, help="Publish ranges that come from the data."),
             click.option(
@@ -166,7 +173,7 @@ def list_datasets() -> None:
     if not found:
         click.echo("no dataset yet")
     for one in found:
-        click.echo(_text(one.entry, one.source, one.partners))
+        click.echo(_text(one.entry, one.source, one.partners, one.grades))
 
 
 @dataset.command("remove")
@@ -230,6 +237,14 @@ def _changed(declaration: Declaration, options: dict[str, Any]) -> Declaration:
             **{name: old for name, old in declaration.domains.items() if not _names(values, name)},
             **values,
         }
+    if options["grades"]:
+        given_grades = rules.parse_grades(options["grades"])
+        # '*' speaks of every column that is not named.
+        kept_grades = {} if "*" in given_grades else declaration.grades
+        changes["grades"] = {
+            **{name: old for name, old in kept_grades.items() if not _names(given_grades, name)},
+            **given_grades,
+        }
     return replace(declaration, **changes)
 
 
@@ -260,12 +275,12 @@ def _show(made: Added, what: str) -> None:
         print_json({**describe(made.dataset), "notes": list(made.notes)})
         return
     click.echo(f"{what} {made.dataset.name}; a peer will see:")
-    click.echo(_text(made.entry, made.dataset.source, made.dataset.partners))
+    click.echo(_text(made.entry, made.dataset.source, made.dataset.partners, made.dataset.grades))
     for text in made.notes:
         note(f"note: {text}")
 
 
-def _text(entry: DatasetEntry, source: str, partners: Sequence[str]) -> str:
+def _text(entry: DatasetEntry, source: str, partners: Sequence[str], grades: Mapping[str, str]) -> str:
     who = ", ".join(partners) or "every paired peer"
     lines = [
         f"{entry.party}.{entry.name}  from {source}",
@@ -281,12 +296,14 @@ def _text(entry: DatasetEntry, source: str, partners: Sequence[str]) -> str:
             f"{_number(one.lo)} to {_number(one.hi)}" if one.lo is not None else "",
             one.range_origin if one.lo is not None and one.range_origin != "type" else "",
             "" if one.domain is None else _few([str(value) for value in one.domain]),
+            grades.get(one.name, ""),
         )
         for one in entry.columns
     ]
-    lines += [
-        "  " + line for line in table(("column", "type", "allowed", "range", "range is", "values"), rows).splitlines()
-    ]
+    header = ("column", "type", "allowed", "range", "range is", "values", "grade (private)")
+    # A table without grades looks as it always did.
+    wide = len(header) if grades else len(header) - 1
+    lines += ["  " + line for line in table(header[:wide], [row[:wide] for row in rows]).splitlines()]
     return "\n".join(lines)
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from privcompute.errors import UsageError
@@ -28,6 +29,7 @@ class Dataset:
         partners: The peers that may ask; empty means every paired peer.
         fingerprint: Of the source's data when the entry was made; a change means a new version is due.
         entry_json: The public catalogue entry, as JSON text.
+        grades: By column, the grade that the owner confirmed; private.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Dataset:
     partners: tuple[str, ...]
     fingerprint: str
     entry_json: str
+    grades: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def entry(self) -> DatasetEntry:
@@ -70,8 +73,8 @@ class Datasets:
                 )
             now = time.time()
             self._database.run(
-                "INSERT INTO datasets (name, source, credentials, partners, entry, fingerprint, added, changed)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO datasets (name, source, credentials, partners, entry, fingerprint, grades, added, changed)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*_values(dataset), now, now),
             )
 
@@ -83,7 +86,7 @@ class Datasets:
         """
         changed = self._database.run(
             "UPDATE datasets SET name = ?, source = ?, credentials = ?, partners = ?, entry = ?, fingerprint = ?,"
-            " changed = ? WHERE name = ?",
+            " grades = ?, changed = ? WHERE name = ?",
             (*_values(dataset), time.time(), dataset.name),
         )
         if not changed:
@@ -139,6 +142,7 @@ def _values(dataset: Dataset) -> tuple[Any, ...]:
         json.dumps(dataset.partners),
         dataset.entry_json,
         dataset.fingerprint,
+        json.dumps(dict(dataset.grades)),
     )
 
 
@@ -150,6 +154,7 @@ def _dataset(row: Any) -> Dataset:
         partners=tuple(json.loads(row["partners"])),
         fingerprint=row["fingerprint"],
         entry_json=row["entry"],
+        grades=json.loads(row["grades"]),
     )
 
 
@@ -159,5 +164,6 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "name": dataset.name,
         "source": dataset.source,
         "with": list(dataset.partners),
+        "grades": dict(dataset.grades),
         "entry": dataset.entry.to_object(),
     }

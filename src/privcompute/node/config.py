@@ -6,14 +6,16 @@ The file is written by `init` with every field and a comment, so that it documen
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from privcompute.errors import UsageError
+from privcompute.grades.words import PROFILES
 from privcompute.node.home import write_private
 from privcompute.transport.address import Address
 
@@ -46,6 +48,28 @@ def _choice(default: str, choices: tuple[str, ...], about: str) -> Any:
     return field(default=default, metadata={"check": check, "about": about})
 
 
+def _flag(default: bool, about: str) -> Any:
+    def check(value: object) -> str | None:
+        return None if isinstance(value, bool) else "must be true or false"
+
+    return field(default=default, metadata={"check": check, "about": about})
+
+
+def _file(about: str) -> Any:
+    def check(value: object) -> str | None:
+        return None if isinstance(value, str) and value.isprintable() else "must be a file's path, or empty"
+
+    return field(default="", metadata={"check": check, "about": about})
+
+
+def _parties(about: str) -> Any:
+    def check(value: object) -> str | None:
+        right = isinstance(value, list | tuple) and all(check_name(one) is None for one in value)
+        return None if right else "must be a list of parties' names"
+
+    return field(default=(), metadata={"check": check, "about": about})
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one run may cost this node. Declared here, checked by the parts that spend it.
@@ -65,6 +89,7 @@ class Limits:
     table_seconds: float = _seconds(3600.0, 1, 604_800, "longest pass over one's own table for one query")
     approval_seconds: float = _seconds(86_400.0, 60, 31_536_000, "how long an approval waits for its one run")
     failures_kept: int = _whole(1000, 10, 1_000_000, "refused and failed runs of one peer that the audit trail keeps")
+    delivery_mib: int = _whole(1024, 1, 1 << 20, "largest table taken from a peer, and all that wait of one peer, MiB")
     releases_kept: int = _whole(1000, 10, 1_000_000, "results of one peer's questions that are kept, the newest")
 
 
@@ -77,7 +102,18 @@ class Log:
     files: int = _whole(5, 1, 100, "rotated logs that are kept")
 
 
-_Section = TypeVar("_Section", Limits, Log)
+@dataclass(frozen=True, slots=True)
+class Grades:
+    """Which rules bind what may be done with a column of a grade (docs/grades.md)."""
+
+    profile: str = _choice("gbt43697", PROFILES, "grades and rules: of GB/T 43697 or of JR/T 0197")
+    rules: str = _file("TOML file of own rules, beside this file, that extend or replace the profile's")
+    required: bool = _flag(False, "whether a column without a grade may go nowhere")
+    own: tuple[str, ...] = _parties("peers that are of this node's own organisation")
+    abroad: tuple[str, ...] = _parties("peers abroad: the rules of cross-border hold")
+
+
+_Section = TypeVar("_Section", Limits, Log, Grades)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +124,7 @@ class Config:
     listen: str | None = None
     limits: Limits = Limits()
     log: Log = Log()
+    grades: Grades = Grades()
 
 
 def check_name(name: object) -> str | None:
@@ -124,7 +161,10 @@ def load(path: Path) -> Config:
         raise UsageError(
             f"cannot read {path}: {error.strerror}", code="config", remedy="restore the file or its permissions"
         ) from None
-    return parse(document, str(path))
+    config = parse(document, str(path))
+    if not config.grades.rules:
+        return config
+    return replace(config, grades=replace(config.grades, rules=str(path.parent / config.grades.rules)))
 
 
 def parse(document: Mapping[str, Any], origin: str) -> Config:
@@ -134,7 +174,7 @@ def parse(document: Mapping[str, Any], origin: str) -> Config:
         UsageError: code `config`, with one line per field that is wrong, unknown or missing.
     """
     wrong: list[str] = []
-    known = {"name", "listen", "limits", "log"}
+    known = {"name", "listen", "limits", "log", "grades"}
     wrong += _unknown("", document, known)
     if "name" not in document:
         wrong.append("name: is missing")
@@ -144,11 +184,14 @@ def parse(document: Mapping[str, Any], origin: str) -> Config:
         wrong.append(f"listen: {reason}")
     limits = _section("limits", document.get("limits", {}), Limits, wrong)
     log = _section("log", document.get("log", {}), Log, wrong)
+    grades = _section("grades", document.get("grades", {}), Grades, wrong)
+    if both := sorted(set(grades.own) & set(grades.abroad)):
+        wrong.append(f"grades.abroad: names {both[0]}, which grades.own names, too")
     if wrong:
         raise UsageError(
             f"{origin}: " + "; ".join(wrong), code="config", remedy="mend these fields, or remove them for the default"
         )
-    return Config(name=document["name"], listen=document.get("listen"), limits=limits, log=log)
+    return Config(name=document["name"], listen=document.get("listen"), limits=limits, log=log, grades=grades)
 
 
 def _unknown(prefix: str, document: Mapping[str, Any], known: set[str]) -> list[str]:
@@ -166,7 +209,7 @@ def _section(name: str, document: object, kind: type[_Section], wrong: list[str]
         return kind()
     known: dict[str, Field[Any]] = {one.name: one for one in fields(kind)}
     wrong += _unknown(f"{name}.", document, set(known))
-    good = {}
+    good: dict[str, Any] = {}
     for key, value in document.items():
         if key not in known:
             continue
@@ -175,7 +218,7 @@ def _section(name: str, document: object, kind: type[_Section], wrong: list[str]
         if reason:
             wrong.append(f"{name}.{key}: {reason}")
         else:
-            good[key] = value
+            good[key] = tuple(value) if isinstance(value, list) else value
     return kind(**good)
 
 
@@ -188,13 +231,19 @@ def render(config: Config) -> str:
     ]
     if config.listen is not None:
         lines.append(f'listen = "{config.listen}"')
-    for title, section in (("limits", config.limits), ("log", config.log)):
+    for title, section in (("limits", config.limits), ("log", config.log), ("grades", config.grades)):
         lines += ["", f"[{title}]"]
         for one in fields(section):
-            value = getattr(section, one.name)
-            shown = f'"{value}"' if isinstance(value, str) else str(value)
-            lines.append(f"{one.name} = {shown}  # {one.metadata['about']}")
+            lines.append(f"{one.name} = {_toml(getattr(section, one.name))}  # {one.metadata['about']}")
     return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
 
 
 def save(path: Path, config: Config) -> None:

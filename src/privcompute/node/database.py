@@ -87,6 +87,23 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (version, holders)
     ) STRICT;
     """,
+    """
+    ALTER TABLE datasets ADD COLUMN grades TEXT NOT NULL DEFAULT '{}';
+    UPDATE datasets SET entry = json_set(entry, '$.floors', json('{}'));
+
+    CREATE TABLE sent_tables (
+        id TEXT PRIMARY KEY, peer TEXT NOT NULL, dataset TEXT NOT NULL, version TEXT NOT NULL, manifest TEXT NOT NULL,
+        recipe TEXT NOT NULL, kind TEXT NOT NULL, sha256 TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('ready', 'sending', 'delivered')), at REAL NOT NULL, delivered REAL
+    ) STRICT;
+    CREATE INDEX sent_tables_by_version ON sent_tables (version, state);
+
+    CREATE TABLE received_tables (
+        id TEXT PRIMARY KEY, peer TEXT NOT NULL, remote TEXT NOT NULL, manifest TEXT NOT NULL, digest TEXT NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('receiving', 'received')), at REAL NOT NULL, received REAL,
+        UNIQUE (peer, remote)
+    ) STRICT;
+    """,
 )
 
 

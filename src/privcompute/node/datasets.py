@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from privcompute.errors import UsageError
-from privcompute.node import rules
+from privcompute.node import grading, rules
 from privcompute.node.catalogue import Dataset
 from privcompute.node.config import Config, check_name
 from privcompute.node.setup import version_key
@@ -46,6 +46,7 @@ class Declaration:
         partners: the peers that may ask; empty: all paired ones.
         domains: column to the values it may have, as text, for groups of a union.
         min_holders: fewest holders that a union's cell must cover.
+        grades: column or '*' to grade, as text.
     """
 
     allow: Mapping[str, frozenset[str]]
@@ -57,6 +58,7 @@ class Declaration:
     partners: tuple[str, ...] = ()
     domains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     min_holders: int = 3
+    grades: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,7 @@ def declaration_of(dataset: Dataset) -> Declaration:
         partners=dataset.partners,
         domains={one.name: tuple(map(str, one.domain)) for one in entry.columns if one.domain is not None},
         min_holders=entry.min_holders,
+        grades=dict(dataset.grades),
     )
 
 
@@ -239,6 +242,7 @@ def _build(
     check_finite([one for one in found.columns if allow.get(one.column.name)])
     columns = _columns(found, allow, rules.expand_ranges(declaration.ranges, found.suggested), before)
     domains = rules.expand_domains(declaration.domains, found.suggested)
+    grades = grading.expand(declaration.grades, found.suggested, config)
     columns = tuple(replace(one, domain=domains.get(one.name)) for one in columns)
     rows_per_key, derived_cap = _rows_per_key(found, declaration.rows_per_key, before)
     derived = [one for one in columns if one.range_origin == "data-derived" and not _accepted(one, before)]
@@ -269,8 +273,9 @@ def _build(
         partners=declaration.partners,
         fingerprint=fingerprint,
         entry_json=entry.to_json(),
+        grades=grades,
     )
-    return Added(dataset, entry, _notes(found, entry))
+    return Added(dataset, entry, (*_notes(found, entry), *grading.notes(grades, entry, config)))
 
 
 def _check_declared(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from privcompute.errors import UsageError
+from privcompute.grades.table import parse_grade
 from privcompute.tables.catalogue import USES
 from privcompute.tables.schema import MAX_DOMAIN, NUMERIC, Column, Kind
 
@@ -37,6 +38,25 @@ def parse_allow(texts: Sequence[str]) -> dict[str, frozenset[str]]:
             raise _bad_rule(f"--allow names {column!r} twice")
         rules[column] = uses
     return rules
+
+
+def parse_grades(texts: Sequence[str]) -> dict[str, str]:
+    """`['*=general-2', 'disease=important']` as column (or '*') to grade; "" for a grade that is taken back.
+
+    Raises:
+        UsageError: code `bad_grade`.
+    """
+    grades: dict[str, str] = {}
+    for text in texts:
+        column, equals, grade = text.rpartition("=")
+        if not equals or not column or column in grades:
+            raise UsageError(
+                f"--grade {text!r} is not COL=GRADE, or names a column twice",
+                code="bad_grade",
+                remedy="for example --grade disease=general-4; COL= takes a grade back",
+            )
+        grades[column] = str(parse_grade(grade)) if grade.strip() else ""
+    return grades
 
 
 def parse_key_types(texts: Sequence[str]) -> dict[str, str] | None:
@@ -81,7 +101,7 @@ def expand_allow(
     for named, allowed in rules.items():
         if named == "*":
             continue
-        column = _column(named, columns, "--allow")
+        column = named_column(named, columns, "--allow")
         if column.name.casefold() in key_names:
             raise UsageError(
                 f"{column.name} is a key: of keys only COUNT(DISTINCT key) exists",
@@ -126,7 +146,7 @@ def expand_ranges(
     """
     found = {}
     for named, bounds in ranges.items():
-        column = _column(named, columns, "--range")
+        column = named_column(named, columns, "--range")
         if column.kind not in NUMERIC:
             raise UsageError(
                 f"{column.name} is {column.type}, a range is for numbers",
@@ -185,7 +205,7 @@ def expand_domains(
     """
     found: dict[str, tuple[str, ...] | tuple[int, ...]] = {}
     for named, values in domains.items():
-        column = _column(named, columns, "--domain")
+        column = named_column(named, columns, "--domain")
         if not values:
             continue
         fault = None
@@ -208,7 +228,12 @@ def expand_domains(
     return found
 
 
-def _column(named: str, columns: Sequence[Column], option: str) -> Column:
+def named_column(named: str, columns: Sequence[Column], option: str) -> Column:
+    """The column that an option names, matched without regard to case.
+
+    Raises:
+        UsageError: code `no_such_column`.
+    """
     found = next((one for one in columns if one.name.casefold() == named.casefold()), None)
     if found is None:
         near = difflib.get_close_matches(named, [one.name for one in columns], n=1)

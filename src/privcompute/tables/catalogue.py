@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn, cast, get_args
@@ -35,6 +35,7 @@ MAX_MIN_HOLDERS = 1000
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 _VERSION = re.compile(r"[0-9a-f]{64}")
+_TECHNIQUE = re.compile(r"[a-z][a-z-]{0,31}")
 _FRACTION = re.compile(r"(-?(?:0|[1-9][0-9]{0,616}))(?:/([1-9][0-9]{0,616}))?")
 
 
@@ -57,6 +58,8 @@ class DatasetEntry:
         consent: whether the owner confirms each query by hand.
         min_holders: in a union of many holders, the fewest that the owner lets a cell cover; with 1 or 2 a total may
             give a holder's part away.
+        floors: column -> the weakest technique that may carry it to the peer that reads this entry, as a word of
+            `privcompute.grades`; a column that is missing may be carried by any. The grade itself stays private.
     """
 
     party: str
@@ -72,6 +75,7 @@ class DatasetEntry:
     min_cell: int
     consent: Consent
     min_holders: int = 3
+    floors: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check the fields, and freeze `allow`.
@@ -100,6 +104,8 @@ class DatasetEntry:
             ),
             (not set(self.allow) <= set(names) - set(self.keys), "a rule names a key or an unknown column"),
             (not all(frozenset(uses) <= USES for uses in self.allow.values()), "a rule allows an unknown use"),
+            (not set(self.floors) <= set(names), "a floor is of an unknown column"),
+            (not all(_matches(_TECHNIQUE, one) for one in self.floors.values()), "a floor is not a technique's word"),
             (self.reveal not in get_args(Reveal), "what the join may reveal is unknown"),
             (self.consent not in get_args(Consent), "its consent is neither automatic nor manual"),
         )
@@ -108,6 +114,8 @@ class DatasetEntry:
                 raise UsageError(f"the dataset's entry is not valid: {fault}", code="bad_entry")
         frozen = {name: frozenset(self.allow[name]) for name in sorted(self.allow)}
         object.__setattr__(self, "allow", MappingProxyType(frozen))
+        floors = {name: self.floors[name] for name in sorted(self.floors)}
+        object.__setattr__(self, "floors", MappingProxyType(floors))
 
     def __hash__(self) -> int:
         """Hash of party, name and version: equal entries have these equal."""
@@ -134,6 +142,7 @@ class DatasetEntry:
             "min_cell": self.min_cell,
             "consent": self.consent,
             "min_holders": self.min_holders,
+            "floors": dict(self.floors),
         }
 
     def to_json(self) -> str:
@@ -223,6 +232,12 @@ def _list(value: object, most: int) -> list[Any]:
     return value
 
 
+def _table(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict) or len(value) > MAX_COLUMNS:
+        raise _Malformed("the rules are missing or too many")
+    return value
+
+
 def _fraction_to_text(value: Fraction | None) -> str | None:
     return None if value is None else str(value)
 
@@ -253,8 +268,8 @@ def _column_to_object(column: Column) -> dict[str, Any]:
     }
 
 
-_COLUMN_FIELDS = frozenset(field.name for field in fields(Column))
-_ENTRY_FIELDS = frozenset(field.name for field in fields(DatasetEntry))
+_COLUMN_FIELDS = frozenset(one.name for one in fields(Column))
+_ENTRY_FIELDS = frozenset(one.name for one in fields(DatasetEntry))
 
 
 def _column(data: object) -> Column:
@@ -277,11 +292,8 @@ def _column(data: object) -> Column:
 
 def _entry(data: object) -> DatasetEntry:
     values = _object(data, _ENTRY_FIELDS)
-    allow = values["allow"]
-    if not isinstance(allow, dict) or len(allow) > MAX_COLUMNS:
-        raise _Malformed("the rules are missing or too many")
     rules = {}
-    for name, uses in allow.items():
+    for name, uses in _table(values["allow"]).items():
         listed = [_text(use) for use in _list(uses, len(USES))]
         if listed != sorted(set(listed)):
             raise _Malformed("a rule's uses are not in order")
@@ -300,4 +312,5 @@ def _entry(data: object) -> DatasetEntry:
         min_cell=values["min_cell"],
         consent=cast(Consent, _text(values["consent"])),
         min_holders=values["min_holders"],
+        floors={name: _text(word) for name, word in _table(values["floors"]).items()},
     )

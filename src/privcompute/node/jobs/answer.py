@@ -58,7 +58,7 @@ async def answer(node: NodeContext, peer: str, session_id: bytes, channel: Chann
 async def _answer(job: Job, peer: str) -> Outcome | None:
     node, channel = job.node, job.channels[peer]
     check_fingerprint(node, job.proposal.party)
-    mine = offered(node, job.proposal.datasets, [peer])
+    mine = offered(node, job.proposal.datasets, [peer], job.proposal.receivers)
     await negotiation.say(channel, "offer", {"party": mine.to_object()})
     try:
         sql, parties = await negotiation.hear_agreement(channel, max(job.timeout, CONSENT_SECONDS))

@@ -97,7 +97,7 @@ async def _ask_join(
                 code="no_peer",
                 remedy="`privcompute peers list` lists the peers; pair with `invite` and `join`",
             )
-    mine = offered(node, [name for party, name in named if party.casefold() == node.name], others)
+    mine = offered(node, [name for party, name in named if party.casefold() == node.name], others, receivers)
     theirs = tuple(name for party, name in named if party.casefold() != node.name)
     proposal = Proposal("explain" if explain_only else "query", node.name, theirs, reveal, receivers, mine)
     session_id = token_bytes(SESSION_ID_BYTES)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from privcompute import query
 from privcompute.errors import ConsentNeeded, IntegrityError, PeerError, PrivcomputeError, TransportError
 from privcompute.node import negotiation
+from privcompute.node.grading import published
 from privcompute.node.holding import Prepared, check_ledger, prepare, record_in_ledger
 from privcompute.node.jobs.reading import while_all_are_there
 from privcompute.node.negotiation import Party, Proposal
@@ -20,12 +21,12 @@ from privcompute.randomness import token_bytes
 from privcompute.session import Channel, Limits, Progress, Session
 
 if TYPE_CHECKING:
+    from privcompute.node.catalogue import Dataset
     from privcompute.node.context import NodeContext, Observer
     from privcompute.query import Finished, Plan
     from privcompute.query.disclosure import Learned
     from privcompute.query.plan import Side
     from privcompute.query.union import UnionPlan
-    from privcompute.tables import DatasetEntry
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,9 @@ def learned_of(plan: Plan) -> dict[str, Sequence[Learned]]:
     return dict(plan.disclosure.parties)
 
 
-def part(node: NodeContext, entries: Sequence[DatasetEntry]) -> Party:
+def part(node: NodeContext, datasets: Sequence[Dataset], others: Iterable[str]) -> Party:
+    """What this node brings: the entries of these datasets, with what their grades ask for if ``others`` take part."""
+    entries = [published(node.config, one, others) for one in datasets]
     return Party(
         node.name,
         tuple(entries),
@@ -215,12 +218,19 @@ def part(node: NodeContext, entries: Sequence[DatasetEntry]) -> Party:
     )
 
 
-def offered(node: NodeContext, names: Sequence[str], peers: Sequence[str]) -> Party:
-    """Entries of the named own datasets that all ``peers`` may see; none: all of these, for the error."""
+def offered(node: NodeContext, names: Sequence[str], peers: Sequence[str], to: Sequence[str] = ()) -> Party:
+    """Entries of the named own datasets that all ``peers`` may see; none: all of these, for the error.
+
+    Args:
+        node: This node.
+        names: The datasets.
+        peers: Who sees the entries.
+        to: Who receives the result.
+    """
     visible = [d for d in node.store.datasets.all() if all(d.open_to(p) for p in peers)]
     named = {name.casefold() for name in names}
     chosen = [d for d in visible if d.name.casefold() in named] or visible
-    return part(node, [d.entry for d in chosen[: negotiation.MAX_ENTRIES]])
+    return part(node, chosen[: negotiation.MAX_ENTRIES], (*peers, *to))
 
 
 def check_fingerprint(node: NodeContext, party: Party) -> None:

@@ -199,11 +199,14 @@ def _any_units(shown: Sequence[int]) -> None:
     """Which units show follows from counts that only the collector sees: any may."""
 
 
-def offered_to_union(node: NodeContext, name: str, peers: Sequence[str]) -> Party:
-    """This node's entry of that name, if it has one that all ``peers`` may see; else a part without entries."""
+def offered_to_union(node: NodeContext, name: str, peers: Sequence[str], to: Sequence[str] = ()) -> Party:
+    """This node's entry of that name, if it has one that all ``peers`` may see; else a part without entries.
+
+    ``to`` are the receivers of the result.
+    """
     wanted = name.casefold()
     found = [d for d in node.store.datasets.all() if d.name.casefold() == wanted and all(d.open_to(p) for p in peers)]
-    return part(node, [d.entry for d in found])
+    return part(node, found, (*peers, *to))
 
 
 def check_totals(plan: UnionPlan, totals: Totals) -> None:

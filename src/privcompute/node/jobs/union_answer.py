@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 async def answer_union(job: UnionJob, peer: str) -> Outcome | None:
     """Takes part in a question over a union that a peer asks; None if it was only explained."""
     node, channel = job.node, job.channels[peer]
-    mine = offered_to_union(node, next(iter(job.proposal.datasets), ""), [peer])
+    mine = offered_to_union(node, next(iter(job.proposal.datasets), ""), [peer], job.proposal.receivers)
     await negotiation.say(channel, "offer", {"party": mine.to_object()})
     try:
         sql, parties = await negotiation.hear_agreement(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -134,7 +135,9 @@ def _agreed(plan: Plan | UnionPlan) -> bool:
 
 def _job(node: NodeContext, question: _Question, asked: Mapping[str, str], observer: Observer) -> UnionJob:
     named, receivers = question.named, question.receivers
-    mine = offered_to_union(node, _own_dataset(node, named), [*asked, *question.others(node, asked)])
+    mine = offered_to_union(
+        node, _own_dataset(node, named), [*asked, *question.others(node, asked)], question.receivers
+    )
     kind: Job = "explain" if question.explain_only else "query"
     proposal = Proposal(kind, node.name, (), None, receivers, mine, question.wish)
     return UnionJob(node, proposal, {}, token_bytes(SESSION_ID_BYTES), observer)
@@ -313,6 +316,8 @@ async def _sum(
         if party in job.channels:
             await negotiation.say(job.channels[party], "totals", body)
     for one in sessions:
-        await one.close()
+        # The sums are complete: what a holder says after the last step is that holder's affair.
+        with contextlib.suppress(PeerError):
+            await one.close()
     await job.leave()
     return totals, sessions

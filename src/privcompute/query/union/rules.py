@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from privcompute.errors import PrivacyError, UsageError
-from privcompute.query.rules import check_uses, shell
+from privcompute.grades.words import Technique
+from privcompute.query.rules import check_floors, check_uses, shell
 from privcompute.query.union.plan import UnionPlan
 from privcompute.tables.catalogue import DatasetEntry
 
@@ -25,8 +26,8 @@ def check_union_rules(plan: UnionPlan, entries: Mapping[str, DatasetEntry]) -> N
         entries: The datasets by "party.dataset".
 
     Raises:
-        PrivacyError: `not_allowed`, naming rule, column and the smallest change; `too_few` or `too_few_holders` if the
-            plan's minimums are below an owner's.
+        PrivacyError: `not_allowed` or `grade`, naming rule, column and the smallest change; `too_few` or
+            `too_few_holders` if the plan's minimums are below an owner's.
         UsageError: `unknown_dataset`.
     """
     for member in plan.members:
@@ -35,6 +36,7 @@ def check_union_rules(plan: UnionPlan, entries: Mapping[str, DatasetEntry]) -> N
         if entry is None or entry.version != member.version:
             raise UsageError(f"the plan is not about the known {name}", code="unknown_dataset", stage="plan")
         check_uses(entry, member.uses, _WORDS)
+        check_floors(entry, member.uses, Technique.SUM)
         if plan.minimum < entry.min_cell:
             raise PrivacyError(
                 f"the owner of {name} wants at least {entry.min_cell} contributors",
