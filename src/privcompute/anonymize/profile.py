@@ -103,7 +103,8 @@ class _Tally:
         if lengths["min"].as_py() is not None:
             self.shortest = min(lengths["min"].as_py(), self.shortest if self.shortest is not None else 1 << 62)
             self.longest = max(lengths["max"].as_py(), self.longest or 0)
-        empty: Any = pc.equal(pc.utf8_trim_whitespace(cells), "")
+        trimmed: Any = pc.utf8_trim_whitespace(cells)
+        empty: Any = pc.equal(trimmed, pa.scalar("", type=pa.large_string()))
         self.blank += pc.sum(empty).as_py() or 0
 
     def result(self, threshold: int) -> ColumnProfile:

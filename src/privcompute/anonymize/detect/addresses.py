@@ -66,7 +66,7 @@ def find_mail(line: Line, n: Whole, t: Tables, row: Whole, hits: Whole, always: 
         if letters:
             near = nearby(line, hits, start, end, t.wanted[EMAIL], always)
             reasons = R_FORM | (R_CONTEXT if near == FOR else 0)
-            count = emit(line, row, start, end, np.int64(EMAIL), t.scores[S_EMAIL, near], reasons, out, count)
+            count = emit(line, n, row, start, end, np.int64(EMAIL), t.scores[S_EMAIL, near], reasons, out, count)
     return count
 
 
@@ -145,7 +145,7 @@ def find_ip(
             near = nearby(line, hits, i, end, t.wanted[IP], always)
             confidence = t.scores[S_IP6 if six else S_IP4, near]
             if confidence >= threshold:
-                count = emit(line, row, i, end, np.int64(IP), confidence, R_FORM | reason_of(near), out, count)
+                count = emit(line, n, row, i, end, np.int64(IP), confidence, R_FORM | reason_of(near), out, count)
             i = np.int64(end)
         else:
             i = stop
@@ -200,5 +200,5 @@ def find_plates(
         rule = S_PLATE_LETTERS if digits == 0 else S_PLATE_NEV if kind == PLATE_NEV else S_PLATE
         confidence = t.scores[rule, near]
         if confidence >= threshold:
-            count = emit(line, row, i, end, kind, confidence, R_FORM | reason_of(near), out, count)
+            count = emit(line, n, row, i, end, kind, confidence, R_FORM | reason_of(near), out, count)
     return count

@@ -138,7 +138,7 @@ def fold_line(data: Bytes, start: Whole, end: Whole, t: Tables, line: Line) -> W
                 line.at[n] = place
                 line.changed[n] = 1
                 n += 1
-        elif folded != 0:
+        elif folded != 0 or point == 0:
             line.points[n] = folded
             line.at[n] = place
             line.changed[n] = 1 if dropped or folded != point else 0
@@ -258,6 +258,7 @@ def reason_of(near: Whole) -> Whole:
 @kernel
 def emit(
     line: Line,
+    n: Whole,
     row: Whole,
     start: Whole,
     end: Whole,
@@ -267,11 +268,20 @@ def emit(
     out: Out,
     count: Whole,
 ) -> Whole:
-    """Write down a finding by its span in the folded line.
+    """Write down a finding by its span in the folded line, unless a part of it belongs to another one.
 
     Returns:
         The number of findings with it.
     """
+    # One character of the line may have become several: then none of them may be another finding's.
+    first, last = start, end
+    while first > 0 and line.at[first - 1] == line.at[start]:
+        first -= 1
+    while last < n and line.at[last] == line.at[end - 1]:
+        last += 1
+    for i in range(first, last):
+        if line.taken[i]:
+            return count
     for i in range(start, end):
         line.taken[i] = 1
         if line.changed[i]:

@@ -36,13 +36,16 @@ def given_length(line: Line, n: Whole, t: Tables, start: Whole) -> Whole:
 
 
 @kernel
-def dotted_end(line: Line, n: Whole, start: Whole) -> Whole:
+def dotted_end(line: Line, n: Whole, t: Tables, start: Whole) -> Whole:
     """Where a name of Chinese parts joined by dots ends; -1 if there is none."""
     i = start
     dots = 0
     while i < n and i - start < 30:
         begin = i
         while i < n and is_han(line.points[i]) and i - begin < 9 and not line.word[i]:
+            # Many words that end a plain name are syllables of these; what follows the last part may be one.
+            if dots and i - begin > 1 and match(t.stops, line.points, i, n) >= 0:
+                break
             i += 1
         if i == begin:
             return -1
@@ -69,9 +72,9 @@ def find_names(
                 i += 1
         if i + 1 >= n or line.taken[i] or line.word[i]:
             continue
-        end = dotted_end(line, n, i)
+        end = dotted_end(line, n, t, i)
         if end > 0:
-            count = emit(line, row, i, end, np.int64(NAME), np.int64(85), np.int64(R_FORM | R_CONTEXT), out, count)
+            count = emit(line, n, row, i, end, np.int64(NAME), np.int64(85), np.int64(R_FORM | R_CONTEXT), out, count)
             continue
         number = match(t.surnames, line.points, i, n)
         if number < 0:
@@ -91,6 +94,7 @@ def find_names(
         if confidence >= threshold:
             count = emit(
                 line,
+                n,
                 row,
                 i,
                 end,
@@ -146,7 +150,9 @@ def find_addresses(
             confidence = 95 if numbered else 75 if district else 55
         if confidence >= threshold:
             reasons = R_FORM | R_REGION | (R_STREET if numbered else 0) | (R_CONTEXT if near == FOR else 0)
-            count = emit(line, row, start, end, np.int64(ADDRESS), np.int64(confidence), np.int64(reasons), out, count)
+            count = emit(
+                line, n, row, start, end, np.int64(ADDRESS), np.int64(confidence), np.int64(reasons), out, count
+            )
             i = end
         else:
             i = start + 1

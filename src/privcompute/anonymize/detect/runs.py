@@ -95,6 +95,6 @@ def find_runs(
             i = stop
             continue
         end = np.int64(line.ends[used - 1, 1])
-        count = emit(line, row, i - 1 if plus else i, end, best, confidence, reasons, out, count)
+        count = emit(line, n, row, i - 1 if plus else i, end, best, confidence, reasons, out, count)
         i = end
     return count

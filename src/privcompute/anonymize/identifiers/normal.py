@@ -18,7 +18,7 @@ from typing import Final
 _DOTS: Final = frozenset("·•‧∙⋅・˙")
 _DASHES: Final = frozenset("−")  # minus; all of category Pd are dashes as well
 _JOINERS: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
-_SELECTORS: Final = (range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0), range(0x180B, 0x1810))
+_SELECTORS: Final = (range(0xFE00, 0xFE10), range(0xE0000, 0xE1000), range(0x180B, 0x1810))
 
 
 @dataclass(frozen=True, repr=False)
