@@ -52,8 +52,8 @@ class QuasiIdentifier:
 
     @property
     def domain(self) -> int:
-        """How many leaves the hierarchy has, used or not."""
-        return len(self.hierarchy.leaves)
+        """How many leaves the hierarchy has, used or not; 1 if it is empty."""
+        return max(1, len(self.hierarchy.leaves))
 
     @cached_property
     def shares(self) -> tuple[Doubles, ...]:

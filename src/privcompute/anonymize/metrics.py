@@ -150,7 +150,7 @@ def cost(metric: Metric, tables: Tables) -> Cost:
     """
     if metric not in get_args(Metric):
         raise UsageError(f"a metric is one of {', '.join(get_args(Metric))}", code="bad_metric")
-    counts = value_counts(tables)
+    counts = tables.value_counts
     terms = []
     columns = len(tables.columns)
     for column, count in zip(tables.columns, counts, strict=True):
@@ -169,15 +169,6 @@ def cost(metric: Metric, tables: Tables) -> Cost:
     return Cost(metric, tables, tuple(terms))
 
 
-def value_counts(tables: Tables) -> list[Ints]:
-    """Per quasi-identifier, the rows of each of its values."""
-    base = tables.base
-    return [
-        np.bincount(base.codes[place], weights=base.rows, minlength=len(column.values)).astype(np.int64)
-        for place, column in enumerate(tables.columns)
-    ]
-
-
 def _lost(column: QuasiIdentifier, level: int, count: Ints, rows: int, outside: Ints | None = None) -> float:
     """x_a of `loss` if nothing is suppressed, or the labels counted in `outside` are."""
     shares = column.shares[level]
@@ -192,7 +183,7 @@ def _loss(tables: Tables, checked: Checked, kept: Mask) -> list[float]:
     outside = tables.outside(checked, kept)
     return [
         _lost(column, level, count, tables.rows, gone)
-        for column, level, count, gone in zip(tables.columns, checked.node, value_counts(tables), outside, strict=True)
+        for column, level, count, gone in zip(tables.columns, checked.node, tables.value_counts, outside, strict=True)
     ]
 
 
@@ -200,8 +191,3 @@ def _entropy(column: QuasiIdentifier, level: int, count: Ints) -> float:
     labels = np.bincount(column.maps[level], weights=count, minlength=len(column.labels[level]))
     some = count > 0
     return float(-np.dot(count[some], np.log2(count[some] / labels[column.maps[level][some]]))) + 0.0
-
-
-def separable_metrics(names: Sequence[str]) -> list[str]:
-    """Those of some metrics whose bound is known before any check."""
-    return [name for name in names if name in _SEPARABLE]

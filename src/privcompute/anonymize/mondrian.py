@@ -37,6 +37,7 @@ def mondrian(
     k: int,
     *,
     strict: bool,
+    tie: Ints | None = None,
 ) -> Shown:
     """Cut a table into boxes under some models.
 
@@ -46,6 +47,7 @@ def mondrian(
         models: that must hold in each box; not those that need a population or the whole table.
         k: the least rows of a box.
         strict: whether boxes may not overlap.
+        tie: (rows,), what decides between rows of equal quasi-identifiers, where boxes may part them; None: their order.
 
     Raises:
         UsageError: `not_local` for a model that cannot be held box by box.
@@ -65,12 +67,12 @@ def mondrian(
     if not rows:
         found = Boxes(np.empty(0, np.int64), *(np.empty((len(columns), 0), np.int64) for _ in range(2)))
     elif other:
-        found = _checked_boxes(places, scales, sensitive, models, strict=strict)
+        found = _checked_boxes(places, scales, sensitive, models, None if strict else _canonical(places, tie))
     elif strict:
         found = boxes(places, scales, k, strict=True)
     else:
         # Rows of one tuple are parted in canonical order.
-        order = np.lexsort(places[::-1])
+        order = _canonical(places, tie)
         found = boxes([place[order] for place in places], scales, k, strict=False)
         box = np.empty(rows, np.int64)
         box[order] = found.box
@@ -133,19 +135,22 @@ def boxes(places: Sequence[AnyCodes], scales: Sequence[Doubles], k: int, *, stri
     return Boxes(box, low, np.maximum.reduceat(codes, starts, axis=1).astype(np.int64))
 
 
+def _canonical(places: Sequence[AnyCodes], tie: Ints | None) -> Ints:
+    """The rows in the order of what they hold."""
+    keys = [*places, *([] if tie is None else [tie])]
+    return np.lexsort(keys[::-1]).astype(np.int64)
+
+
 def _checked_boxes(
     places: Sequence[AnyCodes],
     scales: Sequence[Doubles],
     sensitive: Mapping[str, Sensitive],
     models: Sequence[Model],
-    *,
-    strict: bool,
+    order: Ints | None,
 ) -> Boxes:
-    """As `boxes`, with every cut tried against all models."""
-    rows = len(places[0])
-    # Relaxed cuts part equal rows: then what else is known of a row decides, never where it stood.
-    keys = [*places, *(one.codes for one in sensitive.values())]
-    start = np.lexsort(keys[::-1]) if not strict else np.arange(rows)
+    """As `boxes`, with every cut tried against all models; relaxed if an order is given."""
+    rows, strict = len(places[0]), order is None
+    start = np.arange(rows) if order is None else order
     totals = {name: one.totals() for name, one in sensitive.items()}
 
     def good(*parts: Ints) -> bool:

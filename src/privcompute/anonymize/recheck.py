@@ -191,7 +191,7 @@ class Recheck:
         qi = self._class.column_names
         everywhere = self._before.column(column).value_counts()
         values, rows = everywhere.field(0), everywhere.field(1).to_numpy()
-        order = pc.sort_indices(values, null_placement="at_end").to_numpy()
+        order = pc.sort_indices(values).to_numpy()
         values, rows = values.take(pa.array(order)), rows[order]
         data = self._table
         number = pa.array(np.arange(self._class.num_rows))

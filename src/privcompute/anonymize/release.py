@@ -13,7 +13,7 @@ import pyarrow as pa
 from privcompute.anonymize import frame as frames
 from privcompute.anonymize.assemble import assemble
 from privcompute.anonymize.cells import suppress_cells
-from privcompute.anonymize.classes import Mask
+from privcompute.anonymize.classes import Ints, Mask, numbered
 from privcompute.anonymize.encode import encode
 from privcompute.anonymize.metrics import cost
 from privcompute.anonymize.models import kept_by
@@ -162,7 +162,8 @@ def found_by_search(policy: Policy, prepared: Prepared, tables: Tables) -> tuple
     rows = int(prepared.taking_part.sum())
     if policy.search.algorithm in ("mondrian-strict", "mondrian-relaxed"):
         strict = policy.search.algorithm == "mondrian-strict"
-        return mondrian(prepared.columns, prepared.sensitive, policy.models, group_size(policy), strict=strict), None
+        k, tie = group_size(policy), None if strict else _ties(policy, prepared)
+        return mondrian(prepared.columns, prepared.sensitive, policy.models, k, strict=strict, tie=tie), None
     if policy.search.algorithm == "cells":
         return suppress_cells(
             prepared.columns, prepared.sensitive, policy.models, policy.search.suppression_limit
@@ -174,6 +175,14 @@ def found_by_search(policy: Policy, prepared: Prepared, tables: Tables) -> tuple
         raise _infeasible(outcome, limit)
     suppressed = suppressed_rows(task, outcome.node, rows)
     return at_node(prepared.columns, outcome.node, rows, suppressed), outcome
+
+
+def _ties(policy: Policy, prepared: Prepared) -> Ints:
+    """(rows that take part,), the rank of each by all columns that are no quasi-identifiers."""
+    present = prepared.table.filter(pa.array(prepared.taking_part))
+    others = [name for name in present.column_names if name not in policy.names("qi")]
+    codes = [encode(name, present.column(name)).codes for name in others if not pa.types.is_nested(present.column(name).type)]
+    return numbered(codes, present.num_rows)
 
 
 def suppressed_rows(task: Task, node: Node, rows: int) -> Mask:

@@ -14,7 +14,7 @@ import heapq
 import numpy as np
 
 from privcompute.anonymize.metrics import cost as price
-from privcompute.anonymize.search.outcome import SLACK, Judged, Outcome, State, Task, judge, product
+from privcompute.anonymize.search.outcome import SLACK, Judged, Outcome, State, Task, judge, lowest, product
 from privcompute.anonymize.search.tables import Node
 
 _DIVE_EVERY = 64
@@ -65,6 +65,9 @@ class Anytime:
 
     def _end(self, state: State, least: float) -> Outcome:
         cost, node = self._best or (None, None)
+        if node is not None and cost is not None and state == "optimal":
+            node, more = lowest(self._task, node, cost)
+            self._checks += more
         bound = cost if state == "optimal" else None if state == "infeasible" else least
         if bound is not None and cost is not None:
             bound = min(bound, cost)

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from privcompute.anonymize.metrics import cost as price
-from privcompute.anonymize.search.outcome import SLACK, Judged, Outcome, Task, judge, product
+from privcompute.anonymize.search.outcome import SLACK, Judged, Outcome, Task, judge, lowest, product
 from privcompute.anonymize.search.tables import Node
 
 OPEN, PASSES, BAD, DONE = 0, 1, 2, 3
@@ -57,7 +57,8 @@ class Exact:
                 self._look(node)
         if self._best is None:
             return Outcome(None, None, None, "infeasible", self._checks, nodes)
-        return Outcome(self._best[1], self._best[0], self._best[0], "optimal", self._checks, nodes)
+        node, more = lowest(self._task, self._best[1], self._best[0])
+        return Outcome(node, self._best[0], self._best[0], "optimal", self._checks + more, nodes)
 
     def _bounds(self) -> npt.NDArray[np.float64]:
         """The bound of every node, in the metric's terms before `join`."""

@@ -108,6 +108,26 @@ def judge(task: Task, node: Node) -> Judged:
     return Judged(checked, kept, suppressed, good, passes)
 
 
+def lowest(task: Task, node: Node, least: float) -> tuple[Node, int]:
+    """The node, or one below it that is as good and costs the same; and how many nodes were checked for that.
+
+    Levels that change nothing in the data (or nothing that the metric sees) are not raised without need.
+    """
+    slack = SLACK * abs(least)
+    checks = 0
+    for axis in range(len(node)):
+        while node[axis]:
+            lower = (*node[:axis], node[axis] - 1, *node[axis + 1 :])
+            if task.cost.bound(lower) > least + slack:
+                break
+            judged = judge(task, lower)
+            checks += 1
+            if not judged.good or task.cost.value(judged.checked, judged.kept) > least + slack:
+                break
+            node = lower
+    return node, checks
+
+
 def product(sizes: Sequence[int]) -> int:
     """The number of nodes."""
     found = 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -148,6 +149,15 @@ class Tables:
         }
         classes = Classes(size, population, outside, histograms, table.population is not None)
         return Checked(node, classes, table, slot, first)
+
+    @cached_property
+    def value_counts(self) -> list[Ints]:
+        """Per quasi-identifier, the rows of each of its values."""
+        base = self.base
+        return [
+            np.bincount(base.codes[place], weights=base.rows, minlength=len(column.values)).astype(np.int64)
+            for place, column in enumerate(self.columns)
+        ]
 
     def outside(self, checked: Checked, kept: Mask) -> list[Ints]:
         """Per column, how often each label of the node stands in the suppressed rows.
