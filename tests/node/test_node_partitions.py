@@ -317,5 +317,19 @@ def test_sets_of_holders(store: Store, holders: str, least: int, no: bool) -> No
     go("edcba")
 
 
+def test_the_holders_of_several_owners_are_recorded_together_or_not_at_all(store: Store) -> None:
+    def go(names: str, wanted: dict[str, int]) -> None:
+        store.ledger.record_holders_for(wanted, peer="a", plan_digest="d", holders=list(names))
+
+    other = "w" * 64
+    go("abcde", {VERSION: 3})
+    with pytest.raises(PrivacyError):
+        go("abcd", {other: 3, VERSION: 3})
+    go("abcde", {other: 3, VERSION: 3})  # nothing of the refused ones was kept
+    go("abcd", {VERSION: 1})
+    with pytest.raises(PrivacyError):
+        go("abcd", {VERSION: 1, other: 2})
+
+
 def test_nothing_shows_in_a_repr() -> None:
     assert "array" not in repr(cells(3))

@@ -8,13 +8,14 @@ from typing import Any, cast
 
 import pytest
 
-from privcompute.errors import PrivacyError, UsageError
+from privcompute.errors import IntegrityError, PrivacyError, UsageError
 from privcompute.node import datasets
 from privcompute.node.calibration import load as load_calibration
 from privcompute.node.config import load
 from privcompute.node.context import NodeContext
 from privcompute.node.datasets import Declaration
 from privcompute.node.home import Home
+from privcompute.node.jobs.union import check_totals
 from privcompute.node.rules import parse_allow, parse_domains
 from privcompute.node.setup import create_node
 from privcompute.node.store import Store
@@ -22,6 +23,7 @@ from privcompute.node.union_rows import check_union, prepare_union, record_holde
 from privcompute.query.union import Member, UnionPlan, plan_union
 from privcompute.tables.catalogue import DatasetEntry
 from privcompute.transport.identity import Identity
+from privcompute.union.job import Totals
 
 WARDS = ("north", "south")
 
@@ -153,3 +155,15 @@ def test_another_set_of_holders_is_refused(holder: Holder) -> None:
     with pytest.raises(PrivacyError) as error:
         record_holders(holder.node, plan, member, rows, ("a", "b", "c"))
     assert error.value.code == "differencing_holders"
+
+
+def test_totals_are_over_enough_distinct_holders_of_the_plan(holder: Holder) -> None:
+    plan, _ = holder.plan(f"SELECT COUNT(*) AS n {FROM}")
+
+    def check(*survivors: str) -> None:
+        check_totals(plan, Totals((0,) * plan.shape.counts, (), {}, survivors, {}))
+
+    check("a", "b", "d")
+    for wrong in (("a", "b"), ("a", "a", "b"), ("a", "b", "b", "b"), ("b", "a", "c"), ("a", "b", "e")):
+        with pytest.raises(IntegrityError):
+            check(*wrong)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from fractions import Fraction
@@ -282,3 +283,88 @@ async def test_the_asker_is_no_key_holder(world: UnionNodes) -> None:
     with pytest.raises(UsageError) as caught:
         await world.call("query", SQL, asker=ASKER, scheme="paillier", key_holder=ASKER)
     assert "together" in caught.value.message
+
+
+# -- found in a review -------------------------------------------------------------------------------------------------
+
+
+async def test_a_retry_on_other_terms_is_agreed_to_anew(world: UnionNodes) -> None:
+    """Between two attempts a holder changes its terms: whoever agreed to the first plan has not seen these."""
+    links: dict[str, int] = {}
+
+    def wrap(party: str, asker: str, channel: Channel) -> Channel:
+        links[party] = links.get(party, 0) + 1
+        if party == "coast" and links[party] == 2:
+            world.edit("coast", min_cell=11)
+        return Silent(channel, "/values") if party in ("delta", "hills") and links[party] == 1 else channel
+
+    world.wrap = wrap
+    body = await world.call("query", SQL, asker=ASKER, quorum=3)
+    assert set(body["dropped"]) == {"delta", "hills"}
+    assert [len(plan["members"]) for plan in world.plans] == [5, 3]
+
+
+async def test_the_key_holder_answers_for_holders_that_have_left(world: UnionNodes) -> None:
+    """A key holder without rows, and one holder that dropped out: the next sum less this one would be that holder's."""
+
+    def wrap(party: str, asker: str, channel: Channel) -> Channel:
+        return Silent(channel, "/values") if party == "delta" else channel
+
+    async def ask() -> dict[str, Any]:
+        return await world.call("query", SQL, asker=ASKER, scheme="paillier", key_holder="board", quorum=4)
+
+    world.wrap = wrap
+    assert "delta" not in (await ask())["holders"]
+    world.wrap = None
+    with pytest.raises(PrivacyError) as caught:
+        await ask()
+    assert caught.value.code == "differencing_holders"
+    world.wrap = wrap
+    assert "delta" not in (await ask())["holders"]
+
+
+async def test_a_receiver_that_left_keeps_the_result_from_nobody(world: UnionNodes) -> None:
+    def wrap(party: str, asker: str, channel: Channel) -> Channel:
+        return Silent(channel, "/values") if party == "coast" else channel
+
+    world.wrap = wrap
+    body = await world.call("query", SQL, asker="board", to=("board", "coast", "north"))
+    assert set(body["dropped"]) == {"coast"}
+    assert [one.body["rows"] for one in world.nodes["north"].store.releases.all()] == [body["rows"]]
+
+
+async def test_what_the_askers_own_ledger_refuses_opens_nowhere(world: UnionNodes) -> None:
+    """Others' data changed since, so only the asker's own ledger still knows the earlier holders."""
+    asker, opened = world.nodes[ASKER], set[str]()
+    version = asker.store.datasets.get("patients").entry.version
+    fewer = [holder for holder in HOSPITALS if holder != "delta"]
+    asker.store.ledger.record_holders(version, peer=ASKER, plan_digest="0" * 64, holders=fewer, least=3)
+
+    class Watched(ChannelWrapper):
+        async def send(self, label: str, parts: Sequence[Buffer]) -> None:
+            opened.add(label.rsplit("/", 1)[-1])
+            await super().send(label, parts)
+
+    world.wrap = lambda party, asker, channel: Watched(channel)
+    with pytest.raises(PrivacyError) as caught:
+        await world.call("query", SQL, asker=ASKER)
+    assert caught.value.party == ASKER
+    assert "values.1" in opened
+    assert not opened & {"shares.1", "items.1"}
+
+
+async def test_a_receiver_compares_the_totals_with_what_it_helped_to_open(world: UnionNodes) -> None:
+    class Lies(ChannelWrapper):
+        async def recv(self, label: str, limit: int, timeout: float) -> memoryview:
+            raw = await super().recv(label, limit, timeout)
+            if not label.startswith("negotiate/totals"):
+                return raw
+            body = json.loads(bytes(raw))
+            return memoryview(
+                json.dumps({**body, "counts": [0] * len(body["counts"]), "shown": [], "values": []}).encode()
+            )
+
+    world.wrap = lambda party, asker, channel: Lies(channel) if party == "coast" else channel
+    await world.call("query", SQL, asker="board", to=("board", "coast", "north"))
+    assert len(world.nodes["north"].store.releases.all()) == 1
+    assert world.nodes["coast"].store.releases.all() == []

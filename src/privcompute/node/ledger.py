@@ -23,7 +23,7 @@ import hashlib
 import json
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from typing import Any
@@ -149,6 +149,24 @@ class Ledger:
                 "INSERT OR IGNORE INTO ledger_holders (version, holders, peer, plan_digest, at) VALUES (?, ?, ?, ?, ?)",
                 (version, json.dumps(now), peer, plan_digest, time.time()),
             )
+
+    def record_holders_for(
+        self, wanted: Mapping[str, int], *, peer: str, plan_digest: str, holders: Sequence[str]
+    ) -> None:
+        """`record_holders` for the rows of several owners, all or none: for who alone sees whose rows are opened.
+
+        Args:
+            wanted: By dataset version, how many holders its owner wants two sets to differ by.
+            peer: Who asks.
+            plan_digest: Of the plan.
+            holders: The names.
+
+        Raises:
+            PrivacyError: code `differencing_holders`; nothing is recorded then.
+        """
+        with self._database.transaction():
+            for version, least in wanted.items():
+                self.record_holders(version, peer=peer, plan_digest=plan_digest, holders=holders, least=least)
 
     def count(self, *, version: str, dataset: str, peer: str, plan_digest: str) -> int:
         """Count one query of the peer without any selection; the number of its entry.

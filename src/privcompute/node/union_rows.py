@@ -99,3 +99,17 @@ def record_holders(
     node.store.ledger.record_holders(
         member.version, peer=plan.asker, plan_digest=plan.digest(), holders=survivors, least=rows.least
     )
+
+
+def record_opening(node: NodeContext, plan: UnionPlan, survivors: Sequence[str]) -> None:
+    """The key holder's word on whose rows it opens, in the place of holders that have left and cannot be asked.
+
+    It speaks for the rows of each of them, with or without rows of its own.
+
+    Raises:
+        PrivacyError: `differencing_holders`.
+    """
+    # A version that two of them claim goes with the larger wish, which comes last.
+    asked = sorted((one for one in plan.members if one.party in survivors), key=lambda one: one.min_holders)
+    wanted = {one.version: one.min_holders for one in asked}
+    node.store.ledger.record_holders_for(wanted, peer=plan.asker, plan_digest=plan.digest(), holders=survivors)

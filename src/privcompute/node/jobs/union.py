@@ -14,7 +14,14 @@ from privcompute.node.jobs.job import Links, Outcome, part
 from privcompute.node.jobs.reading import while_all_are_there
 from privcompute.node.negotiation import Party
 from privcompute.node.signing import UnionIdentity
-from privcompute.node.union_rows import UnionRows, check_union, prepare_union, record_holders, record_union
+from privcompute.node.union_rows import (
+    UnionRows,
+    check_union,
+    prepare_union,
+    record_holders,
+    record_opening,
+    record_union,
+)
 from privcompute.query.union import check_union_rules, finish_union, plan_union
 from privcompute.session import Channel, Limits, Progress, Session
 from privcompute.union.job import Contribution, Receipt, Roster, SumJob, Totals
@@ -85,7 +92,9 @@ class UnionJob(Links):
             own = self.contribution(plan, rows)
 
         async def admit(survivors: tuple[str, ...]) -> None:
-            if rows is not None:
+            if plan.key_holder is not None:  # only the key holder is asked
+                await asyncio.to_thread(record_opening, self.node, plan, survivors)
+            elif rows is not None:
                 await self.admit(plan, rows, survivors)
 
         if plan.key_holder is not None:
@@ -107,7 +116,7 @@ class UnionJob(Links):
             totals = await paillier_sum_collector(s, sum_job, plan.key_holder, identity, plan.decide)
         else:
             totals = await masked_sum_collector(s, sum_job, identity, plan.decide)
-        check_totals(plan, totals)
+        await asyncio.to_thread(check_totals, plan, totals)  # many cells take long
         return totals
 
     async def commit(self, plan: UnionPlan, rows: UnionRows) -> None:
@@ -216,7 +225,7 @@ def check_totals(plan: UnionPlan, totals: Totals) -> None:
         and tuple(totals.shown) == tuple(plan.decide(totals.counts))
         and set(totals.values) == set(totals.shown)
         and all(len(totals.values[unit]) == plan.shape.units[unit] for unit in totals.shown)
-        and set(totals.survivors) <= {one.party for one in plan.members}
+        and list(totals.survivors) == sorted({*totals.survivors} & {one.party for one in plan.members})
         and len(totals.survivors) >= plan.quorum
     )
     if not right:

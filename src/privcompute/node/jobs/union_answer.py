@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from privcompute.node.negotiation import MAX_HOLDERS, MAX_RECEIVERS, Party
 if TYPE_CHECKING:
     from privcompute.node.union_rows import UnionRows
     from privcompute.query.union import UnionPlan
-    from privcompute.union.job import Totals
+    from privcompute.union.job import Receipt, Totals
 
 
 async def answer_union(job: UnionJob, peer: str) -> Outcome | None:
@@ -71,17 +72,16 @@ async def _run(
     channel = job.channels[peer]
     sum_job = job.sum_job(sql, plan, parties)
     s = job.session(job.node.name, {peer: channel}, sum_job)
-    survivors: tuple[str, ...] = ()
+    receipt: Receipt | None = None
     if rows is not None or plan.key_holder == job.node.name:
         receipt = await job.contribute(s, plan, sum_job, job.identity(parties), rows)
-        survivors = receipt.survivors
     totals: Totals | None = None
     if job.node.name in plan.receivers:
         fields = ("counts", "shown", "values", "survivors", "dropped")
         body = await negotiation.hear(channel, "totals", fields, job.node.config.limits.run_seconds)
         totals = totals_from_json(body, peer)
-        check_totals(plan, totals)
-        if survivors and totals.survivors != survivors:
+        await asyncio.to_thread(check_totals, plan, totals)  # many cells take long
+        if receipt and receipt.survivors and (totals.survivors, totals.shown) != (receipt.survivors, receipt.shown):
             raise negotiation.malformed(peer, "totals")
     await s.close()
-    return job.outcome(plan, totals, [s], "answered")
+    return await asyncio.to_thread(job.outcome, plan, totals, [s], "answered")

@@ -28,10 +28,11 @@ from privcompute.union.stages import collector_name
 
 if TYPE_CHECKING:
     from privcompute.node.context import NodeContext, Observer
+    from privcompute.node.signing import UnionIdentity
     from privcompute.node.union_rows import UnionRows
     from privcompute.query import Plan
     from privcompute.query.union import UnionPlan
-    from privcompute.union.job import Receipt, Totals
+    from privcompute.union.job import Receipt, SumJob, Totals
 
 SESSION_ID_BYTES: Final = 16
 ATTEMPTS: Final = 3
@@ -78,7 +79,7 @@ async def ask_union(
                 code="no_peer",
                 remedy="`privcompute peers list` lists the peers; pair with `invite` and `join`, or by cards",
             )
-    dropped: dict[str, str] = {}
+    asked_consent, dropped = consent, dict[str, str]()
     for attempt in range(ATTEMPTS):
         job = _job(node, question, asked, progress or node.observer)
         try:
@@ -89,10 +90,10 @@ async def ask_union(
             await job.abort(again.error)
             dropped |= again.dropped
             asked = {party: dataset for party, dataset in asked.items() if party not in again.dropped}
-            question = replace(question, wish=replace(wish, quorum=again.quorum))
+            question = replace(question, wish=replace(wish, quorum=again.plan.quorum))
             if attempt == ATTEMPTS - 1 or named.parties or not again.enough:
                 raise again.error from None
-            consent = _agreed
+            consent = _as_agreed(again.plan, asked_consent)
         except BaseException as error:
             await job.abort(error)
             raise
@@ -124,13 +125,23 @@ class _Again(Exception):
 
     def __init__(self, error: PrivcomputeError, plan: UnionPlan, dropped: Mapping[str, str]) -> None:
         super().__init__()
-        self.error, self.quorum, self.dropped = error, plan.quorum, dropped
+        self.error, self.plan, self.dropped = error, plan, dropped
         self.enough = len(plan.members) - len(dropped) >= plan.quorum
 
 
-def _agreed(plan: Plan | UnionPlan) -> bool:
-    """A person who agreed to a plan with a quorum agreed to its run with any so many of the holders."""
-    return True
+def _as_agreed(before: UnionPlan, consent: Agree) -> Agree:
+    """A person who agreed to a plan with a quorum agreed to its run with any so many of these holders, and no more."""
+
+    terms = (before.sql, before.receivers, before.scheme, before.key_holder, before.quorum)
+
+    def agree(plan: Plan | UnionPlan) -> bool | Awaitable[bool]:
+        if isinstance(plan, type(before)):
+            same = terms == (plan.sql, plan.receivers, plan.scheme, plan.key_holder, plan.quorum)
+            if same and set(plan.members) <= set(before.members):
+                return True
+        return consent(plan)
+
+    return agree
 
 
 def _job(node: NodeContext, question: _Question, asked: Mapping[str, str], observer: Observer) -> UnionJob:
@@ -176,7 +187,7 @@ async def _ask(job: UnionJob, question: _Question, asked: Mapping[str, str], con
     finally:
         own_rows.cancel()
     totals, sessions = await _sum(job, sql, plan, offers, rows)
-    outcome = job.outcome(plan, totals, sessions, "answered")
+    outcome = await asyncio.to_thread(job.outcome, plan, totals, sessions, "answered")
     return replace(outcome, dropped={**absent, **outcome.dropped, **gone})
 
 
@@ -274,6 +285,17 @@ async def _end(job: UnionJob, party: str, error: PrivcomputeError) -> None:
         await channel.abort(error)
 
 
+async def _own_part(
+    job: UnionJob, s: Session, plan: UnionPlan, sum_job: SumJob, identity: UnionIdentity, rows: UnionRows
+) -> Receipt:
+    """This node's part as a holder; the collector beside it hears of a refusal as it hears of anybody's."""
+    try:
+        return await job.contribute(s, plan, sum_job, identity, rows)
+    except BaseException as error:
+        await s.abort(error)
+        raise
+
+
 async def _sum(
     job: UnionJob, sql: str, plan: UnionPlan, parties: Sequence[Party], rows: UnionRows | None
 ) -> tuple[Totals, list[Session]]:
@@ -290,7 +312,7 @@ async def _sum(
         channels[node.name] = there
         s = job.session(node.name, {here.peer: here}, sum_job)
         sessions.append(s)
-        own = asyncio.create_task(job.contribute(s, plan, sum_job, identity, rows))
+        own = asyncio.create_task(_own_part(job, s, plan, sum_job, identity, rows))
     s = job.session(collector_name(node.name) if rows is not None else node.name, channels, sum_job)
     sessions.append(s)
     try:
@@ -311,13 +333,16 @@ async def _sum(
     finally:
         if own is not None:
             own.cancel()
-    body = totals_to_json(totals)
+    body, unheard = totals_to_json(totals), dict[str, str]()
     for party in plan.receivers:
         if party in job.channels:
-            await negotiation.say(job.channels[party], "totals", body)
+            try:
+                await negotiation.say(job.channels[party], "totals", body)
+            except GONE as error:  # it has left; the others have their result
+                unheard[party] = error.code
     for one in sessions:
         # The sums are complete: what a holder says after the last step is that holder's affair.
         with contextlib.suppress(PeerError):
             await one.close()
     await job.leave()
-    return totals, sessions
+    return replace(totals, dropped={**unheard, **totals.dropped}), sessions
