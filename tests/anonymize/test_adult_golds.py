@@ -111,7 +111,11 @@ def test_privacy_models_and_risks(case: dict[str, Any]) -> None:
         wanted = case["recursive_c_infimum_by_l"].get(str(places))
         found = RecursiveCLDiversity(name, 1, places).measure(classes)["c_infimum"]
         assert found == (None if wanted is None else pytest.approx(wanted, rel=1e-12))
-    for distance, key in (("equal", "t_equal"), ("ordered", "t_ordered_lexicographic"), ("hierarchical", "t_hierarchical")):
+    for distance, key in (
+        ("equal", "t_equal"),
+        ("ordered", "t_ordered_lexicographic"),
+        ("hierarchical", "t_hierarchical"),
+    ):
         assert TCloseness(name, 1, distance).measure(classes)["t"] == pytest.approx(case[key], rel=1e-9)  # type: ignore[arg-type]  # the three names
     assert BetaLikeness(name, 1).measure(classes)["beta"] == pytest.approx(case["beta_basic"], rel=1e-9)
     for beta, count in case["beta_enhanced_violations_at_beta"].items():

@@ -29,6 +29,7 @@ from privcompute.anonymize.models import (
     kept_by,
     monotone_part,
 )
+from privcompute.anonymize.models.t_closeness import Distance
 from privcompute.errors import UsageError
 
 VALUES = 4
@@ -43,6 +44,10 @@ def classes_of(rows: list[tuple[int, int]]) -> tuple[Classes, list[list[int]]]:
     number = np.array([names.index(name) for name, _ in rows])
     held = Sensitive(np.array([value for _, value in rows]), VALUES, TREE)
     return classes_by(number, {"s": held}, {"s": held.totals()}), [[v for n, v in rows if n == name] for name in names]
+
+
+def close(value: float) -> Any:
+    return pytest.approx(value, rel=1e-9, abs=1e-12)
 
 
 def part(values: list[int]) -> list[float]:
@@ -67,17 +72,19 @@ def test_figures_are_those_of_the_definitions(rows: list[tuple[int, int]]) -> No
     q = part([value for _, value in rows])
     p = [part(one) for one in parts]
     present = [(a, b) for one in p for a, b in zip(one, q, strict=True) if a > 0]
-    close = lambda value: pytest.approx(value, rel=1e-9, abs=1e-12)  # noqa: E731 - a tolerance
     assert KAnonymity(1).measure(classes) == {"k": min(map(len, parts))}
     assert AlphaKAnonymity("s", 1, 1).measure(classes) == {"alpha": close(max(map(max, p))), "k": min(map(len, parts))}
     assert DistinctLDiversity("s", 1).measure(classes) == {"l": min(len(set(one)) for one in parts)}
     entropy = min(-sum(a * math.log(a) for a in one if a) for one in p)
     assert EntropyLDiversity("s", 1).measure(classes) == {"l": close(math.exp(entropy))}
-    for kind in ("equal", "ordered", "hierarchical"):
-        found = TCloseness("s", 1, kind).measure(classes)  # type: ignore[arg-type]  # the three names
+    kinds: tuple[Distance, ...] = ("equal", "ordered", "hierarchical")
+    for kind in kinds:
+        found = TCloseness("s", 1, kind).measure(classes)
         assert found == {"t": close(max(distance(one, q, kind) for one in p))}
     assert BetaLikeness("s", 1).measure(classes) == {"beta": close(max((a - b) / b for a, b in present))}
-    assert DeltaDisclosure("s", 1, "e").measure(classes)["delta_ln"] == close(max(abs(math.log(a / b)) for a, b in present))
+    assert DeltaDisclosure("s", 1, "e").measure(classes)["delta_ln"] == close(
+        max(abs(math.log(a / b)) for a, b in present)
+    )
     for l in (1, 2, 3):  # noqa: E741 - the parameter's name
         tails = []
         for one in parts:
@@ -106,7 +113,7 @@ MODELS: list[Model] = [
 @pytest.mark.parametrize("model", MODELS, ids=str)
 @given(rows=tables_of_rows, data=st.data())
 def test_what_is_said_to_be_monotone_is(model: Model, rows: list[tuple[int, int]], data: st.DataObject) -> None:
-    """Merging two classes: rows of good classes stay good; with MERGEABLE models if all were good; implied ones hold."""
+    """Merging two classes keeps good rows good, with MERGEABLE models if all were; implied models hold."""
     classes, _ = classes_of(rows)
     merged, _ = classes_of([(0 if name == 1 else name, value) for name, value in rows])
     before, after = model.holds(classes), model.holds(merged)

@@ -98,7 +98,12 @@ def test_exact_and_anytime_find_the_best_of_all_nodes(
 def test_a_sample_of_a_population(rows: list[tuple[int, int, int, int]], data: st.DataObject, share: float) -> None:
     members = data.draw(st.lists(st.booleans(), min_size=len(rows), max_size=len(rows)))
     found = tables(rows, members)
-    models = data.draw(st.sampled_from([(KMap(3),), (DeltaPresence(0.0, 0.6),), (DeltaPresence(0.2, 0.8), KMap(2))]))
+    choices: list[tuple[Model, ...]] = [
+        (KMap(3),),
+        (DeltaPresence(0.0, 0.6),),
+        (DeltaPresence(0.2, 0.8), KMap(2)),
+    ]
+    models = data.draw(st.sampled_from(choices))
     task = Task(found, models, cost("loss", found), math.floor(share * sum(members)))
     wanted = every_node(task)
     outcome = Exact(task).run()

@@ -31,7 +31,17 @@ from privcompute.anonymize.search.tables import Tables
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "anonymize"
 ADULT = DATA / "arx_adult"
-NINE = tuple("sex age race marital-status education native-country workclass occupation salary-class".split())
+NINE = (
+    "sex",
+    "age",
+    "race",
+    "marital-status",
+    "education",
+    "native-country",
+    "workclass",
+    "occupation",
+    "salary-class",
+)
 
 needed = pytest.mark.skipif(not ADULT.is_dir(), reason=f"NEEDS DATA: {DATA} is not there, so ARX's values go unchecked")
 

@@ -1,6 +1,8 @@
-"""The released table: labels in place of values, suppressed rows as the policy says, rows in an order that tells nothing."""
+"""The released table: labels for values, suppressed rows as the policy says, rows in an order that tells nothing."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +25,7 @@ def assemble(policy: Policy, prepared: Prepared, shown: Shown) -> pa.Table:
     table, qi = prepared.table, policy.names("qi")
     hidden = np.ones(table.num_rows, np.bool_)
     hidden[prepared.taking_part] = shown.suppressed
-    found: dict[str, pa.ChunkedArray | pa.Array] = {}
+    found: dict[str, Any] = {}
     by_name = dict(zip(qi, shown.columns, strict=True))
     for name in table.column_names:
         if name in by_name:
@@ -37,12 +39,12 @@ def assemble(policy: Policy, prepared: Prepared, shown: Shown) -> pa.Table:
     out = pa.table(found)
     if policy.output.suppressed == "drop" and hidden.any():
         out = out.filter(pa.array(~hidden))
-    return out.take(pa.array(_order(policy, out)))
+    return out.take(_order(policy, out))
 
 
 def _labels(
     policy: Policy, prepared: Prepared, name: str, column: ShownColumn, hidden: Mask, cells: Mask | None
-) -> pa.ChunkedArray | pa.Array:
+) -> pa.ChunkedArray[Any] | pa.Array[Any]:
     marked = hidden.any() and policy.output.suppressed != "drop"
     if column.as_is and not marked and cells is None:
         return prepared.table.column(name)
@@ -59,13 +61,14 @@ def _labels(
     if cells is not None:
         codes[np.flatnonzero(prepared.taking_part)[cells]] = marker
     texts = pa.array([*column.labels, policy.output.marker], pa.string())
-    return texts.take(pa.array(codes))
+    return texts.take(codes)
 
 
-def _blanked(column: pa.ChunkedArray, hidden: Mask) -> pa.ChunkedArray:
+def _blanked(column: pa.ChunkedArray[Any], hidden: Mask) -> pa.ChunkedArray[Any]:
     import pyarrow.compute as pc
 
-    return pc.if_else(pa.array(hidden), pa.scalar(None, column.type), column)
+    out: pa.ChunkedArray[Any] = pc.if_else(pa.array(hidden), pa.scalar(None, column.type), column)
+    return out
 
 
 def _order(policy: Policy, table: pa.Table) -> Ints:

@@ -1,9 +1,10 @@
-"""Cell suppression: of rows whose class may not be released, as few cells as possible are hidden, the rest stays as it is.
+"""Cell suppression: of rows whose class may not be released, as few cells as possible are hidden, the rest stays as it
+is.
 
-Sets of columns are tried from small to large, of equal size those first that tell least. In each turn the rows that are left
-are grouped by what would still show; classes that hold the models are done. A hidden cell is a label of its own, so a class
-is what looks the same: nobody counts on a hidden cell matching anything. What is left at the end is suppressed whole. The
-choice depends on the values alone, never on the order of the rows.
+Sets of columns are tried from small to large, of equal size those first that tell least. In each turn the rows that
+are left are grouped by what would still show; classes that hold the models are done. A hidden cell is a label of its
+own, so a class is what looks the same: nobody counts on a hidden cell matching anything. What is left at the end is
+suppressed whole. The choice depends on the values alone, never on the order of the rows.
 
 Source: the idea of local suppression is Samarati and Sweeney's (1998); the order of the sets is ours.
 """

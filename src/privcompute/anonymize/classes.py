@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,11 +57,12 @@ class Histogram:
         out: Doubles = self.total / max(1, int(self.total.sum()))
         return out
 
-    def sums(self, entries: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:  # type: ignore[type-arg]
+    def sums(self, entries: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Sum of entries by class."""
-        if not len(self.start) - 1:
+        if len(self.start) == 1:
             return entries[:0]
-        return np.add.reduceat(entries, self.start[:-1])  # type: ignore[no-any-return]
+        out: npt.NDArray[Any] = np.add.reduceat(entries, self.start[:-1])
+        return out
 
     def highest(self, entries: Doubles) -> Doubles:
         """Largest entry by class."""
@@ -179,7 +181,7 @@ def classes_by(
     return Classes(size, size, size[:0], {name: maker(name) for name in sensitive})
 
 
-def numbered(codes: Sequence[npt.NDArray[np.integer]], rows: int) -> Ints:  # type: ignore[type-arg]  # any codes
+def numbered(codes: Sequence[npt.NDArray[Any]], rows: int) -> Ints:
     """Rows of equal codes get equal numbers, from 0."""
     number: Ints = np.zeros(rows, np.int64)
     for one in codes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,13 @@ from privcompute.errors import UsageError
 
 Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
-AnyCodes = npt.NDArray[np.unsignedinteger]  # type: ignore[type-arg]  # uint8, uint16 or uint32, the smallest that fits
+AnyCodes = npt.NDArray[np.unsignedinteger[Any]]
+"""uint8, uint16 or uint32, the smallest that fits."""
+
+Integers = npt.NDArray[np.integer[Any]]
 
 
-def narrow(codes: npt.NDArray[np.integer], values: int) -> AnyCodes:  # type: ignore[type-arg]  # any integers
+def narrow(codes: Integers, values: int) -> AnyCodes:
     """Codes in the smallest unsigned type that holds them."""
     for kind in (np.uint8, np.uint16):
         if values <= np.iinfo(kind).max + 1:
@@ -73,9 +77,9 @@ class QuasiIdentifier:
 
 def quasi_identifier(
     name: str,
-    codes: npt.NDArray[np.integer],
+    codes: Integers,
     values: Sequence[Label],
-    hierarchy: Hierarchy,  # type: ignore[type-arg]
+    hierarchy: Hierarchy,
 ) -> QuasiIdentifier:
     """Fit a hierarchy to a coded column.
 

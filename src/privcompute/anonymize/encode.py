@@ -1,6 +1,7 @@
 """From a column to dictionary codes: each distinct value once, in an order that is the same on every machine.
 
-Codes are places in the sorted list of values: numbers and days in their order, texts by code point, NULL last. NaN is NULL.
+Codes are places in the sorted list of values: numbers and days in their order, texts by code point, NULL last. NaN is
+NULL.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Encoded:
         return int((self.codes == len(self.values) - 1).sum())
 
 
-def tidy(column: pa.ChunkedArray, *, trim: bool = False, null_markers: Sequence[str] = ()) -> pa.ChunkedArray:
+def tidy(column: pa.ChunkedArray[Any], *, trim: bool = False, null_markers: Sequence[str] = ()) -> pa.ChunkedArray[Any]:
     """A column with dictionaries decoded, NaN and the texts that stand for NULL replaced by NULL."""
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -60,7 +61,7 @@ def tidy(column: pa.ChunkedArray, *, trim: bool = False, null_markers: Sequence[
     return column
 
 
-def encode(name: str, column: pa.ChunkedArray) -> Encoded:
+def encode(name: str, column: pa.ChunkedArray[Any]) -> Encoded:
     """The codes of a tidied column.
 
     Raises:
@@ -69,7 +70,7 @@ def encode(name: str, column: pa.ChunkedArray) -> Encoded:
     try:
         if pa.types.is_timestamp(column.type):
             column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-        coded = column.dictionary_encode().combine_chunks()
+        coded: Any = column.dictionary_encode().combine_chunks()
         values = coded.dictionary.to_pylist() if len(coded) else []
         order = sorted(range(len(values)), key=values.__getitem__)
         texts = [text_of(values[i]) for i in order]

@@ -1,8 +1,8 @@
 """Tables in and out: whatever holds columns becomes an Arrow table and goes back as what it was.
 
 Arrow tables, batches and readers, pandas and polars frames (lazy ones are collected), DuckDB relations, sources of
-`privcompute.tables`, and paths (CSV, Parquet, DuckDB, SQLite, PostgreSQL: read through DuckDB, back as Arrow). Arrow data
-is never written to, so the caller's frame stays as it is.
+`privcompute.tables`, and paths (CSV, Parquet, DuckDB, SQLite, PostgreSQL: read through DuckDB, back as Arrow). Arrow
+data is never written to, so the caller's frame stays as it is.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ from privcompute.anonymize.policy import MARKER
 from privcompute.anonymize.report import rounded
 from privcompute.anonymize.risk import Risk, risk, uniques_in_population
 from privcompute.anonymize.search.tables import Tables
+from privcompute.anonymize.uniqueness import Estimator
 from privcompute.anonymize.words import word
 from privcompute.errors import UsageError
 
@@ -59,7 +60,7 @@ class Measured:
     nulls: Mapping[str, int]
     models: Mapping[str, Figures]
     risk: Risk
-    population_uniqueness: Mapping[str, float | None]
+    population_uniqueness: Mapping[Estimator, float | None]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON data; doubles to 12 significant digits."""
@@ -120,7 +121,7 @@ def measure(
                 f"the table has no column {name!r}", code="no_such_column", remedy=", ".join(data.column_names[:20])
             )
     rows = data.num_rows
-    columns = {name: tidy(data.column(name)) for name in (*qi, *sensitive)}
+    columns: dict[str, Any] = {name: tidy(data.column(name)) for name in (*qi, *sensitive)}
     shown = pa.table(columns).filter(_shown([columns[name] for name in qi], marker))
     others = None if population is None else frames.load(population).table
     classes = _classes(shown, others, qi, sensitive, hierarchies or {})
@@ -132,7 +133,7 @@ def measure(
         {name: columns[name].null_count for name in qi},
         found,
         risk(classes),
-        {} if size is None or not len(classes) else dict(uniques_in_population(classes, size)),
+        {} if size is None or not len(classes) else uniques_in_population(classes, size),
     )
 
 
@@ -158,15 +159,17 @@ def measured(classes: Classes, sensitive: Sequence[str], hierarchies: Mapping[st
     return {name: model.measure(classes) for name, model in models.items()}
 
 
-def _shown(columns: Sequence[pa.ChunkedArray], marker: str) -> pa.ChunkedArray | pa.Array:
+def _shown(columns: Sequence[pa.ChunkedArray[Any]], marker: str) -> pa.ChunkedArray[Any] | pa.Array[Any]:
     """Which rows show more than the marker."""
     rows = len(columns[0])
     hidden: Any = pa.array(np.ones(rows, np.bool_))
     for column in columns:
         if not pa.types.is_large_string(column.type):
             return pa.array(np.ones(rows, np.bool_))
-        hidden = pc.and_(hidden, pc.fill_null(pc.equal(column, marker), False))
-    return pc.invert(hidden)
+        same: Any = pc.equal(column, pa.scalar(marker, pa.large_string()))
+        hidden = pc.and_(hidden, pc.fill_null(same, False))
+    out: pa.ChunkedArray[Any] = pc.invert(hidden)
+    return out
 
 
 def _classes(

@@ -1,16 +1,17 @@
 """What a generalization costs: the metrics of the literature, in ARX's semantics.
 
-Rows of classes that violate a model are suppressed first. Then, with N rows, S of them suppressed, classes C, levels l_a of
-height h_a, and the share of a value the part of its column's domain (leaves of the hierarchy, used or not) that it covers:
+Rows of classes that violate a model are suppressed first. Then, with N rows, S of them suppressed, classes C, levels
+l_a of height h_a, and the share of a value the part of its column's domain (leaves of the hierarchy, used or not) that
+it covers:
 
 - `aecs`: N / (released classes + [S > 0]), the average class size.
 - `discernibility`: sum of |C|^2 over released classes, plus S * N; `discernibility-star`: the sum over all classes.
 - `height`: sum of l_a.
 - `precision`: mean over columns of ((N - S) * l_a / h_a + S) / N; `precision-monotone`: of l_a / h_a.
-- `loss`: per column x_a = (sum over rows of the share, 1 if suppressed, - N / |D_a|) / (N - N / |D_a|); then the geometric mean
-  of 1 + x_a, less 1. It is ARX's loss, which is NCP normalized by column.
-- `entropy`: sum over columns of -sum over values v of n_v * log2(n_v / n_g(v)), g(v) the label of v; `entropy-suppressed` adds,
-  for the suppressed rows, -sum of x * log2(x / S) over their labels.
+- `loss`: per column x_a = (sum over rows of the share, 1 if suppressed, - N / |D_a|) / (N - N / |D_a|); then the
+  geometric mean of 1 + x_a, less 1. It is ARX's loss, which is NCP normalized by column.
+- `entropy`: sum over columns of -sum over values v of n_v * log2(n_v / n_g(v)), g(v) the label of v;
+  `entropy-suppressed` adds, for the suppressed rows, -sum of x * log2(x / S) over their labels.
 - `ambiguity`: sum over classes of |C| * product of share * |D_a|; a suppressed row counts the whole domain.
 
 Each has a bound from below for what lies at and above a node, which is what the exact search prunes with.
@@ -20,7 +21,6 @@ Source: Prasser, Eicher, Bild, Spengler, Kuhn, BMC Med. Inform. Decis. Mak. 16:4
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -57,7 +57,8 @@ class Cost:
     Attributes:
         metric: which.
         tables: the data.
-        terms: per column and level, what a released table costs at least; the cost of a node is at least `join` of their sum.
+        terms: per column and level, what a released table costs at least; the cost of a node is at least `join` of
+        their sum.
     """
 
     metric: Metric

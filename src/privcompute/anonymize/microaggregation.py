@@ -1,15 +1,17 @@
 """Microaggregation: rows into groups of k or a few more that are alike, each value replaced by its group's mean.
 
-MDAV: from the mean of what is left, the row farthest away and the row farthest from that one each take their k-1 nearest rows;
-again while 3k or more are left; then once more if 2k are; the rest is a group. Distances are Euclidean on columns of mean 0 and
-sample variance 1. Of rows equally far the first in canonical order is taken.
+MDAV: from the mean of what is left, the row farthest away and the row farthest from that one each take their k-1
+nearest rows; again while 3k or more are left; then once more if 2k are; the rest is a group. Distances are Euclidean
+on columns of mean 0 and sample variance 1. Of rows equally far the first in canonical order is taken.
 
-Source: Domingo-Ferrer and Torra, Data Mining and Knowledge Discovery 11 (2005); Hundepool et al., the mu-Argus manual (2003).
+Source: Domingo-Ferrer and Torra, Data Mining and Knowledge Discovery 11 (2005); Hundepool et al., the mu-Argus manual
+(2003).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +67,7 @@ def information_loss(values: Doubles, groups: npt.NDArray[np.int64]) -> float:
     return 100 * float(((scaled - means(scaled, groups)) ** 2).sum()) / total if total else 0.0
 
 
-def microaggregate(columns: Mapping[str, pa.ChunkedArray], k: int) -> dict[str, pa.ChunkedArray]:
+def microaggregate(columns: Mapping[str, pa.ChunkedArray[Any]], k: int) -> dict[str, pa.ChunkedArray[Any]]:
     """Columns with each value replaced by the mean of its group; groups are built over all of them together.
 
     Means are rounded to 12 significant digits, so that equal groups look equal.

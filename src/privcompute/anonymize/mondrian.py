@@ -1,9 +1,10 @@
 """Mondrian: the space of the quasi-identifiers is cut in two at medians, again and again, while the models hold.
 
-Each column is put on a line: numbers, dates and ordered categories in their order, others in the order of their hierarchy's
-lines (or sorted). A box is cut at the median of the column in which it is widest, relative to the column's range. *Strict*
-boxes do not overlap: the cut moves to the value nearest to the median that leaves both sides large enough. *Relaxed*
-boxes are cut so as long as they can be, then rows of equal values are parted at the median, in canonical order. What a box shows is its range in each column, or the values in it.
+Each column is put on a line: numbers, dates and ordered categories in their order, others in the order of their
+hierarchy's lines (or sorted). A box is cut at the median of the column in which it is widest, relative to the column's
+range. *Strict* boxes do not overlap: the cut moves to the value nearest to the median that leaves both sides large
+enough. *Relaxed* boxes are cut so as long as they can be, then rows of equal values are parted at the median, in
+canonical order. What a box shows is its range in each column, or the values in it.
 
 Source: LeFevre, DeWitt, Ramakrishnan, ICDE 2006.
 """
@@ -47,7 +48,8 @@ def mondrian(
         models: that must hold in each box; not those that need a population or the whole table.
         k: the least rows of a box.
         strict: whether boxes may not overlap.
-        tie: (rows,), what decides between rows of equal quasi-identifiers, where boxes may part them; None: their order.
+        tie: (rows,), what decides between rows of equal quasi-identifiers, where boxes may part them; None: their
+        order.
 
     Raises:
         UsageError: `not_local` for a model that cannot be held box by box.
@@ -164,7 +166,8 @@ def _checked_boxes(
             code="infeasible",
             remedy="ask less of the models",
         )
-    box, waiting, done = np.empty(rows, np.int64), [start], []
+    box, waiting = np.empty(rows, np.int64), [start]
+    done: list[Ints] = []
     while waiting:
         mine = waiting.pop()
         halves = next((two for two in _cuts(mine, places, scales, strict=strict) if good(*two)), None)

@@ -44,8 +44,8 @@ def picture(points: Sequence[Point], locale: str) -> str:
         return _TOP + (_HEIGHT - _TOP - _BOTTOM) * (1 - part)
 
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" font-size="12">',
-        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif">',
+        f'<g font-size="12"><rect width="{_WIDTH}" height="{_HEIGHT}" fill="#ffffff"/>',
         f'<text x="{_LEFT}" y="24" font-size="15">{word("picture", locale)}</text>',
     ]
     for tenth in range(0, 11, 2):
@@ -54,12 +54,10 @@ def picture(points: Sequence[Point], locale: str) -> str:
         lines.append(f'<text x="{_LEFT - 8}" y="{height + 4:.1f}" text-anchor="end">{tenth * 10} %</text>')
     for point in drawn:
         place = x(point.k)
-        weight = "bold" if point.chosen else "normal"
         if point.chosen:
             lines.append(f'<path d="M{place:.1f} {_TOP}V{_HEIGHT - _BOTTOM}" stroke="#888888" stroke-dasharray="4 3"/>')
-        lines.append(
-            f'<text x="{place:.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle" font-weight="{weight}">{point.k}</text>'
-        )
+        style = 'text-anchor="middle"' + (' font-weight="bold"' if point.chosen else "")
+        lines.append(f'<text x="{place:.1f}" y="{_HEIGHT - _BOTTOM + 18}" {style}>{point.k}</text>')
     lines.append(f'<text x="{_WIDTH - _RIGHT}" y="{_HEIGHT - _BOTTOM + 36}" text-anchor="end">k</text>')
     series = (
         ("highest_risk", "#b2182b", "", [(p.k, p.risk) for p in drawn]),
@@ -75,4 +73,4 @@ def picture(points: Sequence[Point], locale: str) -> str:
         start = _LEFT + 190 * place
         lines.append(f'<path d="M{start} {_HEIGHT - 18}h24" {style}/>')
         lines.append(f'<text x="{start + 30}" y="{_HEIGHT - 14}">{word(name, locale)}</text>')
-    return "\n".join([*lines, "</svg>"]) + "\n"
+    return "\n".join([*lines, "</g></svg>"]) + "\n"

@@ -65,7 +65,7 @@ def prepare(policy: Policy, table: pa.Table) -> Prepared:
     """
     table = selected(policy, table)
     qi = policy.names("qi")
-    tidied = {
+    tidied: dict[str, Any] = {
         name: tidy(table.column(name), trim=policy.trim, null_markers=policy.null_markers)
         for name in table.column_names
     }
@@ -134,7 +134,7 @@ def group_size(policy: Policy) -> int:
     return max(sizes)
 
 
-def capped(name: str, column: pa.ChunkedArray, rule: ColumnRule) -> pa.ChunkedArray:
+def capped(name: str, column: pa.ChunkedArray[Any], rule: ColumnRule) -> pa.ChunkedArray[Any]:
     """Top and bottom coding: what lies beyond a bound becomes the bound.
 
     Raises:

@@ -1,13 +1,14 @@
 """The second look at a finished release: from the table that would leave, by other code than the search's.
 
-Classes are made by Arrow's own grouping of the shown labels; every condition is spelt out again in numpy. Nothing of the
-search, its codes, kernels or classes is used. What does not hold here does not leave (`IntegrityError`).
+Classes are made by Arrow's own grouping of the shown labels; every condition is spelt out again in numpy. Nothing of
+the search, its codes, kernels or classes is used. What does not hold here does not leave (`IntegrityError`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,9 +64,10 @@ class Recheck:
         self._before, self._trees = before, trees or {}
         suppressed = np.ones(table.num_rows, np.bool_)
         for name in qi:
-            column = table.column(name)
+            column: Any = table.column(name)
             if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-                suppressed &= pc.fill_null(pc.equal(column, marker), False).to_numpy()
+                same: Any = pc.equal(column, pa.scalar(marker))
+                suppressed &= pc.fill_null(same, False).to_numpy()
             else:
                 suppressed[:] = False
         self.suppressed = int(suppressed.sum())
@@ -145,11 +147,10 @@ class Recheck:
         return False
 
     def _distance(self, model: TCloseness, off: Doubles, names: list[str | None]) -> Doubles:
-        if model.distance == "equal":
-            out: Doubles = np.abs(off).sum(axis=1) / 2
-            return out
-        if model.distance == "ordered":
-            out = np.abs(np.cumsum(off, axis=1)).sum(axis=1) / max(1, off.shape[1] - 1)
+        if model.distance != "hierarchical":
+            equal = model.distance == "equal"
+            moved = np.abs(off) / 2 if equal else np.abs(np.cumsum(off, axis=1)) / max(1, off.shape[1] - 1)
+            out: Doubles = moved.sum(axis=1)
             return out
         levels = self._trees[model.column]
         height = len(levels) - 1
@@ -195,15 +196,23 @@ class Recheck:
         values, rows = values.take(pa.array(order)), rows[order]
         data = self._table
         number = pa.array(np.arange(self._class.num_rows))
-        marked = [pc.fill_null(self._class.column(n).cast(pa.string()), "\x00") for n in qi]
-        keys = pa.table([*marked, number], names=[*qi, "\x00class"])
-        mine = pa.table([*(pc.fill_null(data.column(n).cast(pa.string()), "\x00") for n in qi)], names=qi)
+        keys = _texts(self._class, qi).append_column("\x00class", pa.chunked_array([number]))
+        mine = _texts(data, qi)
         place = pc.index_in(data.column(column), value_set=values).to_numpy()
         joined = mine.append_column("\x00value", pa.chunked_array([pa.array(place)])).join(keys, qi)
         flat = joined["\x00class"].to_numpy() * len(rows) + joined["\x00value"].to_numpy()
         cells = np.bincount(flat, minlength=self._class.num_rows * len(rows))
         texts = [None if v is None else _text(v) for v in values.to_pylist()]
         return cells.reshape(-1, len(rows)), rows.astype(np.float64), texts
+
+
+def _texts(table: pa.Table, names: list[str]) -> pa.Table:
+    """Columns as texts that can be joined on: NULL becomes a text that no label is."""
+    found: dict[str, Any] = {}
+    for name in names:
+        column: Any = table.column(name).cast(pa.string())
+        found[name] = pc.fill_null(column, "\x00")
+    return pa.table(found)
 
 
 def _text(value: object) -> str:

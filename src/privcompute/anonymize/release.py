@@ -181,7 +181,9 @@ def _ties(policy: Policy, prepared: Prepared) -> Ints:
     """(rows that take part,), the rank of each by all columns that are no quasi-identifiers."""
     present = prepared.table.filter(pa.array(prepared.taking_part))
     others = [name for name in present.column_names if name not in policy.names("qi")]
-    codes = [encode(name, present.column(name)).codes for name in others if not pa.types.is_nested(present.column(name).type)]
+    codes = [
+        encode(name, present.column(name)).codes for name in others if not pa.types.is_nested(present.column(name).type)
+    ]
     return numbered(codes, present.num_rows)
 
 
@@ -247,7 +249,7 @@ def _shown_population(policy: Policy, prepared: Prepared, shown: Shown) -> pa.Ta
     """The population's quasi-identifiers under the labels that the release gives to the same values."""
     if prepared.population is None:
         return None
-    found = {}
+    found: dict[str, Any] = {}
     for column, name, visible in zip(prepared.columns, policy.names("qi"), shown.columns, strict=True):
         level = next((i for i, labels in enumerate(column.labels) if labels == visible.labels), None)
         if level is None:
@@ -256,5 +258,5 @@ def _shown_population(policy: Policy, prepared: Prepared, shown: Shown) -> pa.Ta
         if visible.as_is and not shown.suppressed.any():
             found[name] = prepared.population.column(name)
         else:
-            found[name] = pa.array(visible.labels, pa.string()).take(pa.array(codes))
+            found[name] = pa.array(visible.labels, pa.string()).take(codes)
     return pa.table(found)

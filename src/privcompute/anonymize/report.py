@@ -1,7 +1,7 @@
 """What a release says of itself: deterministic JSON, and Markdown in Chinese or English.
 
-Sizes, figures and levels, never a value of the table. No time stamp: the same table, policy and version make the same report
-(but for a search that ran out of time, which says so).
+Sizes, figures and levels, never a value of the table. No time stamp: the same table, policy and version make the same
+report (but for a search that ran out of time, which says so).
 """
 
 from __future__ import annotations

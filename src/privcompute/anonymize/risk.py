@@ -4,8 +4,8 @@
 - Journalist: knows the population; at worst 1 / the smallest class of the population that the table has a row of.
 - Marketer: wants many; on average classes / rows.
 
-Source: El Emam, Guide to the De-Identification of Personal Health Information (2013); Benedetti and Franconi (1998) in the form
-of Polettini and Seri (2004) for the individual risk.
+Source: El Emam, Guide to the De-Identification of Personal Health Information (2013); Benedetti and Franconi (1998) in
+the form of Polettini and Seri (2004) for the individual risk.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ def individual_risk(size: Ints, weight: Doubles) -> Doubles:
         weight: (rows,), the sum of sampling weights in its class, F >= f: an estimate of the class in the population.
 
     Returns:
-        (rows,), with p = f / F: p/(1-p) ln(1/p) for f = 1; p/(1-p) - (p/(1-p))^2 ln(1/p) for f = 2; p / (f - (1-p)) above.
+        (rows,), with p = f / F: p/(1-p) ln(1/p) for f = 1; p/(1-p) - (p/(1-p))^2 ln(1/p) for f = 2; p / (f - (1-p))
+        above.
     """
     p = np.minimum(size / weight, 1.0)
     rest = 1 - p

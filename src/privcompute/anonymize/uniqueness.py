@@ -1,13 +1,13 @@
 """How much of a population is unique, estimated from the class sizes of a sample of it.
 
-- Zayatz (1991): by Bayes' rule, with the sample's classes standing for the population's, the chance that a row that is unique
-  in the sample is unique in the population.
-- Pitman (Hoshino, J. Official Statistics 17, 2001): class sizes follow Pitman's sampling formula; maximum likelihood, then
-  the expected number of classes of size one.
+- Zayatz (1991): by Bayes' rule, with the sample's classes standing for the population's, the chance that a row that is
+  unique in the sample is unique in the population.
+- Pitman (Hoshino, J. Official Statistics 17, 2001): class sizes follow Pitman's sampling formula; maximum likelihood,
+  then the expected number of classes of size one.
 - SNB (Chen and Keller-McNulty, J. Official Statistics 14, 1998): class sizes less one are negative binomial (the slide
   negative binomial model); the two parameters by moments.
-- Dankar (Dankar, El Emam, Neisa, Roffey, BMC Med. Inform. Decis. Mak. 12:66, 2012): Pitman up to a sampling fraction of
-  0.1, above it the smaller of SNB and Zayatz; Zayatz wherever another does not converge.
+- Dankar (Dankar, El Emam, Neisa, Roffey, BMC Med. Inform. Decis. Mak. 12:66, 2012): Pitman up to a sampling fraction
+  of 0.1, above it the smaller of SNB and Zayatz; Zayatz wherever another does not converge.
 """
 
 from __future__ import annotations
@@ -168,8 +168,9 @@ def _root(f: Callable[[float], float], low: float, high: float) -> float | None:
 def snb(size: Ints, population: int) -> float | None:
     """The slide negative binomial model; None where the moments have no solution.
 
-    With p in (0, 1) and a > 0, P(F = i) = C(a+i-2, i-1) (1-p)^(i-1) p^a, and the sample takes each row with chance s = rows /
-    population. The observed classes and uniques are set equal to their expectations, the number of classes to population / E[F].
+    With p in (0, 1) and a > 0, P(F = i) = C(a+i-2, i-1) (1-p)^(i-1) p^a, and the sample takes each row with chance s
+    = rows / population. The observed classes and uniques are set equal to their expectations, the number of classes
+    to population / E[F].
     """
     rows, classes, uniques = int(size.sum()), len(size), int((size == 1).sum())
     s = rows / population

@@ -57,8 +57,10 @@ _WORDS: dict[str, tuple[str, str]] = {
     "smallest": ("smallest classes", "最小的等价类"),
     "utility": ("Utility", "可用性"),
     "meaning": (
-        "In the released table a row can be told from at most {k} - 1 others: whoever knows a person's quasi-identifiers"
-        " finds the right row with a chance of at most {risk}.",
+        (
+            "Each released row looks like at least {k} - 1 others: whoever knows a person's quasi-identifiers finds the"
+            " row with a chance of at most {risk}."
+        ),
         "发布后，每一行至少与另外 {k} - 1 行无法区分：即使知道某人的准标识符，找到其所在行的概率最高为 {risk}。",
     ),
 }

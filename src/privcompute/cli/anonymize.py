@@ -167,8 +167,8 @@ def _plan_text(plan: dict[str, Any]) -> str:
     ]
     return "\n".join(
         [
-            f"{plan['rows']} rows; search: {plan['algorithm']} over {plan['nodes']} nodes, by {plan['metric']};"
-            f" at most {plan['rows_that_may_be_suppressed']} rows suppressed",
+            f"{plan['rows']} rows, of which {plan['rows_that_may_be_suppressed']} may be suppressed",
+            f"search: {plan['algorithm']} over {plan['nodes']} nodes, by {plan['metric']}",
             "must hold: " + "; ".join(plan["models"]),
             "",
             table(["column", "role", "hierarchy", "values", "levels"], columns),

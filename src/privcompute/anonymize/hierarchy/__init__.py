@@ -1,7 +1,7 @@
 """Generalization hierarchies, one way of making them a file: what each value becomes, level by level.
 
-Source: the builders follow the kinds of the data-protection literature: Samarati, IEEE TKDE 13 (2001), for the lattice of
-full-domain generalization; Sweeney, IJUFKS 10 (2002), for prefix redaction.
+Source: the builders follow the kinds of the data-protection literature: Samarati, IEEE TKDE 13 (2001), for the lattice
+of full-domain generalization; Sweeney, IJUFKS 10 (2002), for prefix redaction.
 """
 
 from privcompute.anonymize.hierarchy.dates import dates

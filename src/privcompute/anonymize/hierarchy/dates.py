@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from privcompute.anonymize.hierarchy.tree import ROOT, Hierarchy, Label
 from privcompute.errors import UsageError
@@ -50,7 +51,7 @@ def dates(values: Sequence[Day], units: Sequence[str], place: str = "the hierarc
     if not units or any(unit not in UNITS for unit in units):
         raise UsageError(f"{place}: a unit of dates is one of {', '.join(known)}", code="bad_hierarchy")
     ranks = [known.index(unit) for unit in units]
-    if any(b <= a for a, b in zip(ranks, ranks[1:], strict=False)):
+    if any(b <= a for a, b in pairwise(ranks)):
         raise UsageError(f"{place}: the units do not grow", code="bad_hierarchy", remedy=f"order: {', '.join(known)}")
     order = sorted(values)
     levels: list[tuple[Label, ...]] = [tuple(value.isoformat() for value in order)]

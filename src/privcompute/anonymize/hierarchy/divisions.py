@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from privcompute.anonymize.hierarchy.tree import ROOT, Hierarchy, Label
@@ -16,15 +17,42 @@ from privcompute.errors import UsageError
 
 DIGITS = {"street": 9, "county": 6, "city": 4, "province": 2}
 
-PROVINCES = dict(
-    zip(
-        "11 12 13 14 15 21 22 23 31 32 33 34 35 36 37 41 42 43 44 45 46 50 51 52 53 54 61 62 63 64 65 71 81 82".split(),
-        "北京市 天津市 河北省 山西省 内蒙古自治区 辽宁省 吉林省 黑龙江省 上海市 江苏省 浙江省 安徽省 福建省 江西省 山东省 河南省 湖北省 湖南省 "
-        "广东省 广西壮族自治区 海南省 重庆市 四川省 贵州省 云南省 西藏自治区 陕西省 甘肃省 青海省 宁夏回族自治区 新疆维吾尔自治区 台湾省 "
-        "香港特别行政区 澳门特别行政区".split(),
-        strict=True,
-    )
-)
+PROVINCES = {
+    "11": "北京市",
+    "12": "天津市",
+    "13": "河北省",
+    "14": "山西省",
+    "15": "内蒙古自治区",
+    "21": "辽宁省",
+    "22": "吉林省",
+    "23": "黑龙江省",
+    "31": "上海市",
+    "32": "江苏省",
+    "33": "浙江省",
+    "34": "安徽省",
+    "35": "福建省",
+    "36": "江西省",
+    "37": "山东省",
+    "41": "河南省",
+    "42": "湖北省",
+    "43": "湖南省",
+    "44": "广东省",
+    "45": "广西壮族自治区",
+    "46": "海南省",
+    "50": "重庆市",
+    "51": "四川省",
+    "52": "贵州省",
+    "53": "云南省",
+    "54": "西藏自治区",
+    "61": "陕西省",
+    "62": "甘肃省",
+    "63": "青海省",
+    "64": "宁夏回族自治区",
+    "65": "新疆维吾尔自治区",
+    "71": "台湾省",
+    "81": "香港特别行政区",
+    "82": "澳门特别行政区",
+}
 """The names of provinces, by code."""
 
 
@@ -47,7 +75,7 @@ def divisions(
         UsageError: `bad_hierarchy`; it says how many values are no code and no known name.
     """
     widths = [DIGITS.get(level, 0) for level in levels]
-    if not widths or not all(widths) or any(b >= a for a, b in zip(widths, widths[1:], strict=False)):
+    if not widths or not all(widths) or any(b >= a for a, b in pairwise(widths)):
         raise UsageError(
             f"{place}: levels of divisions are among {', '.join(DIGITS)}, from small to large", code="bad_hierarchy"
         )

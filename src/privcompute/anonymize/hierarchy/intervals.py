@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 from privcompute.anonymize.hierarchy.tree import ROOT, Hierarchy, Label
 from privcompute.errors import UsageError
@@ -35,11 +36,7 @@ def intervals(
         UsageError: `bad_hierarchy` if widths do not nest; `outside_range` if values lie outside.
     """
     steps = [Fraction(str(width)) for width in widths]
-    if (
-        not steps
-        or steps[0] <= 0
-        or any(b <= a or (b / a).denominator != 1 for a, b in zip(steps, steps[1:], strict=False))
-    ):
+    if not steps or steps[0] <= 0 or any(b <= a or (b / a).denominator != 1 for a, b in pairwise(steps)):
         raise UsageError(
             f"{place}: the widths are not positive multiples of each other, ascending",
             code="bad_hierarchy",

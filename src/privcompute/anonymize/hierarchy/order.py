@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from privcompute.anonymize.hierarchy.tree import ROOT, Hierarchy, Label
 from privcompute.errors import UsageError
@@ -19,7 +20,7 @@ def ordering(order: Sequence[str], sizes: Sequence[int], place: str = "the hiera
     Raises:
         UsageError: `bad_hierarchy`, naming the line of a category that is repeated.
     """
-    if not sizes or sizes[0] < 1 or any(b <= a or b % a for a, b in zip(sizes, sizes[1:], strict=False)):
+    if not sizes or sizes[0] < 1 or any(b <= a or b % a for a, b in pairwise(sizes)):
         raise UsageError(
             f"{place}: the sizes of runs are not multiples of each other, ascending",
             code="bad_hierarchy",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from privcompute.anonymize.hierarchy.tree import ROOT, Hierarchy, Label
 from privcompute.errors import UsageError
@@ -21,7 +22,7 @@ def redaction(values: Sequence[str], keep: Sequence[int], place: str = "the hier
     Raises:
         UsageError: `bad_hierarchy`.
     """
-    if not keep or keep[-1] < 1 or any(b >= a for a, b in zip(keep, keep[1:], strict=False)):
+    if not keep or keep[-1] < 1 or any(b >= a for a, b in pairwise(keep)):
         raise UsageError(
             f"{place}: the kept lengths do not descend to at least 1", code="bad_hierarchy", remedy="keep = [4, 3, 2]"
         )

@@ -77,7 +77,8 @@ def class_histograms(
 
 @kernel
 def descending_tail(start: Ints, count: Ints, place: int, first: Ints, tail: Ints) -> None:
-    """Of each class, the largest count, and the sum of the counts from the place-th largest on (0 if there are fewer)."""
+    """Of each class, the largest count, and the sum of the counts from the place-th largest on (0 if there are
+    fewer)."""
     widest = np.int64(1)
     for one in range(first.shape[0]):
         widest = max(widest, start[one + 1] - start[one])

@@ -1,18 +1,20 @@
 """Equivalence classes of coded tuples at one node of the lattice.
 
-A tuple's key is the sum of one contribution per column (its code at the node's level, times the column's place value): one
-table look-up a column. Keys below a few million are counted in a dense table, larger ones in a hash table with linear
-probing; both number the classes in the order in which they are first met, so both give the same answer.
+A tuple's key is the sum of one contribution per column (its code at the node's level, times the column's place value):
+one table look-up a column. Keys below a few million are counted in a dense table, larger ones in a hash table with
+linear probing; both number the classes in the order in which they are first met, so both give the same answer.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from privcompute.kernels.compiled import kernel
 
-Codes = npt.NDArray[np.uint16]
+Codes = npt.NDArray[Any]  # uint16, or uint32 where a column has more values
 Ints = npt.NDArray[np.int64]
 Slots = npt.NDArray[np.int32]
 
@@ -104,14 +106,14 @@ def classes_at(
     mask = np.uint64(scratch.shape[0] - 1)
     for i in range(count):
         mixed = np.uint64(key[i]) * _MIX
-        at = np.int64((mixed ^ (mixed >> np.uint64(32))) & mask)
-        while scratch[at] >= 0 and held[at] != key[i]:
-            at = np.int64((np.uint64(at) + np.uint64(1)) & mask)
-        one = scratch[at]
+        cell = np.int64((mixed ^ (mixed >> np.uint64(32))) & mask)
+        while scratch[cell] >= 0 and held[cell] != key[i]:
+            cell = np.int64((np.uint64(cell) + np.uint64(1)) & mask)
+        one = scratch[cell]
         if one < 0:
             one = np.int32(found)
-            scratch[at] = one
-            held[at] = key[i]
+            scratch[cell] = one
+            held[cell] = key[i]
             size[found] = 0
             first[found] = i
             found += 1

@@ -25,7 +25,7 @@ def mdav_groups(values: Doubles, k: int, groups: Ints) -> None:
     many = count
     distance = np.empty(count, np.float64)
     centre = np.empty(width, np.float64)
-    number = np.int64(0)
+    number = 0
     while many >= 2 * k:
         centre[:] = 0.0
         for i in range(many):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from privcompute.kernels.compiled import kernel
 
-Codes = npt.NDArray[np.unsignedinteger]  # type: ignore[type-arg]  # uint8, uint16 or uint32
+Codes = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 Slots = npt.NDArray[np.int32]
@@ -119,13 +121,14 @@ def _cut(
     stop: int,
     low: int,
     high: int,
-    rows: int,
+    rows: np.int64,
     k: int,
     relaxed: bool,
     counts: Ints,
     left_side: npt.NDArray[np.uint8],
 ) -> np.int64:
-    """Mark the tuples left of the cut nearest to the median with k rows on both sides; how many they are, -1: no cut."""
+    """Mark the tuples left of the cut nearest to the median with k rows on both sides; how many they are, -1: no
+    cut."""
     for code in range(low, high + 1):
         counts[code] = 0
     for i in range(start, stop):
@@ -167,7 +170,7 @@ def _cut(
 
 
 @kernel
-def _part(values: Ints, left_side: npt.NDArray[np.uint8], spare: Ints, size: int) -> None:
+def _part(values: Codes, left_side: npt.NDArray[np.uint8], spare: Codes, size: int) -> None:
     """Move the marked values to the front; both parts keep their order."""
     left, right = 0, 0
     for i in range(size):

@@ -1,6 +1,7 @@
 """beta-likeness: no sensitive value is relatively much more frequent in a class than in the table.
 
-For each value v of a class, (p_v - q_v) / q_v <= beta; enhanced: <= min(beta, -ln q_v), which binds for frequent values.
+For each value v of a class, (p_v - q_v) / q_v <= beta; enhanced: <= min(beta, -ln q_v), which binds for frequent
+values.
 
 Source: Cao and Karras, PVLDB 5 (2012), definitions 2 and 3.
 """

@@ -45,4 +45,5 @@ class EntropyLDiversity(OfColumn):
 
     def _entropy(self, classes: Classes) -> Doubles:
         found = classes.histogram(self.column)
-        return np.maximum(-found.sums(found.share * np.log(found.share)), 0.0)
+        out: Doubles = np.maximum(-found.sums(found.share * np.log(found.share)), 0.0)
+        return out

@@ -140,8 +140,8 @@ def in_range(name: str, value: float, low: float, high: float, *, open_low: bool
 def kept_by(models: Sequence[Model], classes: Classes) -> Mask:
     """(classes,): the classes that may be released under all models together.
 
-    Models of classes decide first. Those of the table then drop further small classes from what is left, in the order in
-    which they are given, until all hold together.
+    Models of classes decide first. Those of the table then drop further small classes from what is left, in the order
+    in which they are given, until all hold together.
     """
     kept: Mask = np.ones(len(classes), np.bool_)
     for model in models:
@@ -171,8 +171,8 @@ MERGEABLE = frozenset(
 )
 """Models that hold in a union of classes if they hold in each part (the sensitive distribution of the table is fixed).
 
-Not delta-disclosure: a value that one part lacks is rare in the union. Not population uniqueness: its estimators are not
-monotone.
+Not delta-disclosure: a value that one part lacks is rare in the union. Not population uniqueness: its estimators are
+not monotone.
 """
 
 

@@ -1,7 +1,7 @@
 """Recursive (c, l)-diversity: the most frequent value of a class is not too frequent beside its rare ones.
 
-With the counts of a class in descending order r1 >= r2 >= …, r1 < c * (r_l + r_(l+1) + … + r_m). A class with fewer than l
-values fails for every c.
+With the counts of a class in descending order r1 >= r2 >= …, r1 < c * (r_l + r_(l+1) + … + r_m). A class with fewer
+than l values fails for every c.
 
 Source: Machanavajjhala, Kifer, Gehrke, Venkitasubramaniam, TKDD 1 (2007), definition 4.2.
 """

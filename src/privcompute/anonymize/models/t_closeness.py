@@ -1,8 +1,8 @@
 """t-closeness: the sensitive values of each class are distributed as in the whole table, within t.
 
-The distance is the earth mover's: `equal` (all values equally far apart) is half the sum of |p - q|; `ordered` moves mass along
-the order of the values, 1/(m-1) a step; `hierarchical` moves it up the column's hierarchy to the lowest common label, at
-the cost of that level over the height.
+The distance is the earth mover's: `equal` (all values equally far apart) is half the sum of |p - q|; `ordered` moves
+mass along the order of the values, 1/(m-1) a step; `hierarchical` moves it up the column's hierarchy to the lowest
+common label, at the cost of that level over the height.
 
 Source: Li, Li, Venkatasubramanian, ICDE 2007, section 4.
 """

@@ -1,10 +1,10 @@
 """Search over a lattice too large for a mark at every node: a good node soon, a certain gap always.
 
 Nodes wait in a heap by their bound; each is reached once, from the predecessor that differs in its last raised column.
-What is known to fail (for the monotone part) is kept as a list of highest failing nodes. From time to time the search dives:
-from the node of least bound it climbs to a good node by a bisected path, and then down again, a level at a time, as long as
-the node stays good and becomes cheaper. The least bound that still waits is a certain bound of the best cost; when it
-reaches the best cost found, that is proven.
+What is known to fail (for the monotone part) is kept as a list of highest failing nodes. From time to time the search
+dives: from the node of least bound it climbs to a good node by a bisected path, and then down again, a level at a
+time, as long as the node stays good and becomes cheaper. The least bound that still waits is a certain bound of the
+best cost; when it reaches the best cost found, that is proven.
 """
 
 from __future__ import annotations

@@ -1,15 +1,17 @@
 """Exact search over a lattice that fits into memory.
 
-Every node has a bound from below (of the metric) and a mark. The monotone part of the models (`monotone_part`) makes marks
-spread: what lies above a node that passes it passes, what lies below one that fails can never be released. Two moves
-alternate, always from the node of least bound that is still open:
+Every node has a bound from below (of the metric) and a mark. The monotone part of the models (`monotone_part`) makes
+marks spread: what lies above a node that passes it passes, what lies below one that fails can never be released. Two
+moves alternate, always from the node of least bound that is still open:
 
-- *Path* (after Flash): a path to the top is bisected for the border between failing and passing nodes; from the failing end
-  the search climbs on to a node all of whose successors pass. There are few such nodes, and each marks all below it.
-- *Best first*: a node that passes is looked at for all models and its cost. When no node is left whose bound is below the
-  best cost found, that cost is the least there is.
+- *Path* (after Flash): a path to the top is bisected for the border between failing and passing nodes; from the
+  failing end the search climbs on to a node all of whose successors pass. There are few such nodes, and each marks all
+  below it.
+- *Best first*: a node that passes is looked at for all models and its cost. When no node is left whose bound is below
+  the best cost found, that cost is the least there is.
 
-With a metric that depends on levels alone, and monotone models, a good node needs no look above it, and paths do it all.
+With a metric that depends on levels alone, and monotone models, a good node needs no look above it, and paths do it
+all.
 
 Source: Kohlmayer, Prasser, Eckert, Kemper, Kuhn, "Flash", PASSAT 2012, for the paths; the rest is branch and bound.
 """

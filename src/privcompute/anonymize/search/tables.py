@@ -1,8 +1,8 @@
 """Checking nodes of the lattice: tables of grouped tuples, and what one node does to them.
 
-Rows are grouped once into distinct tuples. A node is checked on the smallest grouped table that lies below it (rolled up
-from), and leaves its own classes behind as such a table. All tables have one row a distinct tuple: codes, rows, rows of the
-population, and the entries of the sensitive columns.
+Rows are grouped once into distinct tuples. A node is checked on the smallest grouped table that lies below it (rolled
+up from), and leaves its own classes behind as such a table. All tables have one row a distinct tuple: codes, rows,
+rows of the population, and the entries of the sensitive columns.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,6 @@ import numpy.typing as npt
 from privcompute.anonymize.classes import Classes, Histogram, Ints, Mask, Sensitive
 from privcompute.anonymize.columns import QuasiIdentifier
 from privcompute.anonymize.kernels.closeness import class_histograms
-from privcompute.errors import UsageError
 from privcompute.anonymize.kernels.grouping import (
     add_by_class,
     classes_at,
@@ -25,12 +25,13 @@ from privcompute.anonymize.kernels.grouping import (
     recode,
     smallest_below,
 )
+from privcompute.errors import UsageError
 
 Node = tuple[int, ...]
 """A level for each quasi-identifier."""
 
 Slots = npt.NDArray[np.int32]
-Codes = npt.NDArray[np.unsignedinteger]  # type: ignore[type-arg]  # uint16, or uint32 where a column has more values
+Codes = npt.NDArray[Any]
 
 _DENSE = 1 << 22
 """Key spaces up to this size may be counted in a table of all keys, if there are not many times fewer tuples."""
