@@ -70,9 +70,10 @@ def test_days(year: int, month: int, day: int) -> None:
 def test_folding(text: str) -> None:
     data = signs(text)
     line = workspace(6 * len(data))
-    n = fold_line(data, 0, len(data), tables(), line)
+    n, _, digits = fold_line(data, 0, len(data), tables(), line)
     expected = normalise_with_places(text)
     assert "".join(map(chr, line.points[:n])) == expected.text
+    assert digits == sum(char in "0123456789" for char in expected.text)
     assert tuple(line.at[:n].tolist()) == expected.places
 
 

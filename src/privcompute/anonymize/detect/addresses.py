@@ -166,7 +166,7 @@ def find_plates(
     """Find vehicle plates; returns the number of findings with them."""
     for i in range(n - 6):
         point = np.int64(line.points[i])
-        if point > 0xFFFF or not t.han_signs[point] & SIGN_PLATE or line.taken[i]:
+        if point > 0xFFFF or not t.signs[point] & SIGN_PLATE or line.taken[i]:
             continue
         if not is_letter(line.points[i + 1]) or not plate_sign(line.points[i + 1]):
             continue
@@ -180,7 +180,7 @@ def find_plates(
             end += 1
         length = end - begin
         after = np.int64(line.points[end]) if end < n else 0
-        if length == 4 and after <= 0xFFFF and t.han_signs[after] & SIGN_PLATE_LAST:
+        if length == 4 and after <= 0xFFFF and t.signs[after] & SIGN_PLATE_LAST:
             end += 1
             length = 5
         if end < n and is_alnum(line.points[end]):

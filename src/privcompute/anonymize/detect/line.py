@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from privcompute.anonymize.detect.checks import Truth, Whole
+from privcompute.anonymize.detect.checks import Triple, Truth, Whole
 from privcompute.anonymize.detect.kinds import AGAINST, C_CONTRARY, FOR, NEUTRAL, R_CONTEXT, R_CONTRARY, R_FOLDED
 from privcompute.anonymize.detect.tables import FOLDED, SEVERAL, Tables, Words
 from privcompute.kernels.compiled import kernel
@@ -45,6 +45,9 @@ class Line(NamedTuple):
     signs: Bytes
     ends: Ints
 
+    def __repr__(self) -> str:
+        return "Line(<hidden>)"
+
 
 class Out(NamedTuple):
     """Findings of a block of lines; the caller makes them long enough."""
@@ -55,6 +58,9 @@ class Out(NamedTuple):
     kind: Bytes
     confidence: Bytes
     reasons: Ints
+
+    def __repr__(self) -> str:
+        return "Out(<hidden>)"
 
 
 def workspace(characters: int) -> Line:
@@ -104,13 +110,15 @@ def is_han(point: Whole) -> Truth:
 
 
 @kernel
-def fold_line(data: Bytes, start: Whole, end: Whole, t: Tables, line: Line) -> Whole:
+def fold_line(data: Bytes, start: Whole, end: Whole, t: Tables, line: Line) -> Triple:
     """Decode UTF-8 and fold every character.
 
     Returns:
-        The number of folded characters.
+        The number of folded characters; which `SIGN_…` are among them; how many are ASCII digits.
     """
     n = 0
+    seen = 0
+    digits = 0
     place = 0
     i = start
     dropped = 0
@@ -150,7 +158,11 @@ def fold_line(data: Bytes, start: Whole, end: Whole, t: Tables, line: Line) -> W
     for k in range(n):
         line.taken[k] = 0
         line.word[k] = 0
-    return n
+        folded = np.int64(line.points[k])
+        if folded <= 0xFFFF:
+            seen |= np.int64(t.signs[folded])
+        digits += 1 if folded >= 48 and folded <= 57 else 0
+    return n, seen, digits
 
 
 @kernel

@@ -8,7 +8,7 @@ from privcompute.anonymize.detect.checks import Whole
 from privcompute.anonymize.detect.line import Bytes, Line, Out, find_words, fold_line
 from privcompute.anonymize.detect.people import find_addresses, find_names
 from privcompute.anonymize.detect.runs import find_runs
-from privcompute.anonymize.detect.tables import Tables
+from privcompute.anonymize.detect.tables import SIGN_AT, SIGN_PLATE, SIGN_POINT, SIGN_STREET, Tables
 from privcompute.kernels.compiled import kernel
 
 Longs = npt.NDArray[np.int64]
@@ -61,16 +61,21 @@ def scan_lines(
     count = np.int64(0)
     for row in range(first, last):
         begin = count
-        n = fold_line(data, offsets[row], offsets[row + 1], t, line)
+        n, seen, digits = fold_line(data, offsets[row], offsets[row + 1], t, line)
         if n < 2:
             continue
         hits = find_words(line, n, t.contexts)
-        count = find_mail(line, n, t, row, hits, always, out, count)
-        count = find_ip(line, n, t, row, hits, always, threshold, out, count)
-        count = find_plates(line, n, t, row, hits, always, threshold, out, count)
-        count = find_runs(line, n, hits, t, row, threshold, always, today, out, count)
+        if seen & SIGN_AT:
+            count = find_mail(line, n, t, row, hits, always, out, count)
+        if seen & SIGN_POINT:
+            count = find_ip(line, n, t, row, hits, always, threshold, out, count)
+        if seen & SIGN_PLATE:
+            count = find_plates(line, n, t, row, hits, always, threshold, out, count)
+        if digits >= 6:  # the fewest that any number has: organisation codes
+            count = find_runs(line, n, hits, t, row, threshold, always, today, out, count)
         count = find_names(line, n, t, row, hits, threshold, out, count)
-        count = find_addresses(line, n, t, row, hits, always, threshold, out, count)
+        if seen & SIGN_STREET:
+            count = find_addresses(line, n, t, row, hits, always, threshold, out, count)
         if count - begin > 1:
             sort_line(out, begin, count)
     return count

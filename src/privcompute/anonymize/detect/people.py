@@ -126,7 +126,7 @@ def find_addresses(
             point = np.int64(line.points[i])
             if line.taken[i] or (line.word[i] and not numeral):
                 break
-            sign = t.han_signs[point] if point <= 0xFFFF else 0
+            sign = t.signs[point] if point <= 0xFFFF else 0
             if sign & SIGN_NUMBER and numeral:
                 numbered, end = True, i + 1
             elif sign & SIGN_STREET:

@@ -58,7 +58,7 @@ class Tables(NamedTuple):
     surnames: Words
     addresses: Words
     given: npt.NDArray[np.bool_]
-    han_signs: npt.NDArray[np.uint8]
+    signs: npt.NDArray[np.uint8]
     provinces: npt.NDArray[np.bool_]
     counties: npt.NDArray[np.bool_]
     issuers: npt.NDArray[np.int64]
@@ -69,7 +69,16 @@ class Tables(NamedTuple):
     wanted: npt.NDArray[np.int64]
 
 
-SIGN_PLATE, SIGN_PLATE_LAST, SIGN_STREET, SIGN_NUMBER, SIGN_DISTRICT, SIGN_NUMERAL = (1 << place for place in range(6))
+(
+    SIGN_PLATE,
+    SIGN_PLATE_LAST,
+    SIGN_STREET,
+    SIGN_NUMBER,
+    SIGN_DISTRICT,
+    SIGN_NUMERAL,
+    SIGN_AT,
+    SIGN_POINT,
+) = (1 << place for place in range(8))
 
 
 def _words(items: Iterable[tuple[str, int]]) -> Words:
@@ -110,6 +119,8 @@ def _signs() -> npt.NDArray[np.uint8]:
         ("号室楼栋幢层座组户弄巷单元", SIGN_NUMBER),
         ("市区县州盟旗省镇乡", SIGN_DISTRICT),
         ("一二三四五六七八九十百〇", SIGN_NUMERAL),
+        ("@", SIGN_AT),
+        (".:", SIGN_POINT),
     ):
         for char in chars:
             table[ord(char)] |= sign
@@ -142,7 +153,7 @@ def tables() -> Tables:
         surnames=_words([(name, 1) for name in (*SURNAMES, *COMPOUND_SURNAMES)]),
         addresses=_words([(name, 1) for name in starts()]),
         given=given,
-        han_signs=_signs(),
+        signs=_signs(),
         provinces=provinces,
         counties=counties,
         issuers=np.array(issuers, dtype=np.int64),
