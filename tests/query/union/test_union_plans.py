@@ -348,7 +348,10 @@ def test_what_the_collector_and_others_could_learn(here: UnionWorld) -> None:
         return next(one.what for one in made.disclosure.of("bea") if one.item == "collusion")
 
     four = collusion(plan(here, "SELECT COUNT(*) FROM UNION(people)"))
-    assert "fewer than 3, learn of the others only their sum" in four
+    # The one who asks is a holder, too: one of those that pool what they have.
+    assert "fewer than 3 with ada itself, learn of the others only their sum" in four
+    outside = collusion(plan(here, "SELECT COUNT(*) FROM UNION(people)", asker="zoe"))
+    assert "fewer than 3, learn of the others only their sum" in outside
     assert "with 3 or more, or 3 if the collector cheats" in four
     assert "all but two of the holders, pooling theirs: the sum of the two left" in four
     six = union_world(1, holders=6, rows=3)

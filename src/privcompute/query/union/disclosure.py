@@ -128,11 +128,12 @@ def _collusion(plan: UnionPlan) -> Learned:
     # A collector that cheats can tell a holder that only the quorum came: that is the number a holder is sure of.
     t = Roster.threshold(plan.quorum)
     rest = "the part of each" if n - 2 >= t else "the sum of the two left"
+    own = f" with {plan.collector} itself" if plan.collector in {m.party for m in plan.members} else ""
     but_two = f"; all but two of the holders, pooling theirs: {rest}" if n > 2 else ""
     return Learned(
         "collusion",
-        f"the collector {plan.collector} and holders that pool what they have, fewer than {t}, learn of the others "
-        f"only their sum: the total less their own{but_two}; with {t} or more, or {2 * t - plan.quorum} if the "
+        f"the collector {plan.collector} and holders that pool what they have, fewer than {t}{own}, learn of the "
+        f"others only their sum: the total less their own{but_two}; with {t} or more, or {2 * t - plan.quorum} if the "
         "collector cheats, every holder's own counts and sums",
         f"{t} of the {plan.quorum} that are sure to take part open a mask; a total less all but one part is that part",
     )
