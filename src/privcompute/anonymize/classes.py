@@ -146,7 +146,7 @@ class Sensitive:
     """
 
     codes: Ints = field(repr=False)
-    values: int
+    values: int = field(repr=False)
     tree: Tree | None = field(default=None, repr=False)
 
     def totals(self) -> Ints:

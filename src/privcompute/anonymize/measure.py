@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ class Measured:
         population_uniqueness: by estimator, where the population's size is known.
     """
 
-    rows: int
+    rows: int = field(repr=False)
     suppressed: int
     nulls: Mapping[str, int]
     models: Mapping[str, Figures]

@@ -128,7 +128,7 @@ class Population:
     """
 
     source: str | None = None
-    rows: int | None = None
+    rows: int | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ class Explained:
         limit: rows that may be suppressed.
     """
 
-    rows: int
+    rows: int = field(repr=False)
     columns: tuple[dict[str, Any], ...]
     nodes: int
     models: tuple[str, ...]

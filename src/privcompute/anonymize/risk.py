@@ -10,7 +10,7 @@ the form of Polettini and Seri (2004) for the individual risk.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ class Risk:
         smallest: the ten smallest class sizes.
     """
 
-    rows: int
+    rows: int = field(repr=False)
     classes: int
     prosecutor: float
     marketer: float
