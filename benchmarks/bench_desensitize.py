@@ -116,13 +116,15 @@ def test_detection_in_short_lines(benchmark: Any) -> None:
 
 def test_ten_million_rows_in_bounded_memory(benchmark: Any, tmp_path: Path) -> None:
     """Memory does not grow with the rows: file to file, four columns, below a gibibyte."""
-    schema = pa.schema({"mobile": pa.large_string(), "name": pa.large_string(), "day": pa.date32(), "n": pa.int64()})
+    text = pa.large_string()
+    fields = [pa.field("mobile", text), pa.field("name", text), pa.field("day", pa.date32()), pa.field("n", pa.int64())]
+    schema = pa.schema(fields)
     part = pa.table(
         {
             "mobile": mobiles(MOBILES),
             "name": [f"n{i % 5000}" for i in range(MOBILES)],
             "day": pa.array(np.arange(MOBILES) % 20_000, type=pa.int32()).cast(pa.date32()),
-            "n": np.arange(MOBILES),
+            "n": pa.array(np.arange(MOBILES)),
         }
     ).cast(schema)
     with pyarrow.parquet.ParquetWriter(tmp_path / "in.parquet", schema) as writer:

@@ -20,6 +20,7 @@ from privcompute.anonymize.detect.kinds import (
     S_PLATE_NEV,
 )
 from privcompute.anonymize.detect.line import Line, Out, emit, is_alnum, is_digit, is_letter, nearby, reason_of
+from privcompute.anonymize.detect.rules import SCORE, WANT
 from privcompute.anonymize.detect.tables import SIGN_PLATE, SIGN_PLATE_LAST, Tables
 from privcompute.kernels.compiled import kernel
 
@@ -33,7 +34,7 @@ def local_sign(point: Whole) -> Truth:
 
 
 @kernel
-def find_mail(line: Line, n: Whole, t: Tables, row: Whole, hits: Whole, always: Whole, out: Out, count: Whole) -> Whole:
+def find_mail(line: Line, n: Whole, row: Whole, hits: Whole, always: Whole, out: Out, count: Whole) -> Whole:
     """Find mail addresses around every @; returns the number of findings with them."""
     for i in range(1, n - 3):
         if line.points[i] != AT or line.taken[i]:
@@ -64,9 +65,9 @@ def find_mail(line: Line, n: Whole, t: Tables, row: Whole, hits: Whole, always: 
         for k in range(last_dot + 1, end):
             letters = letters and is_letter(line.points[k])
         if letters:
-            near = nearby(line, hits, start, end, t.wanted[EMAIL], always)
+            near = nearby(line.hits, hits, start, end, WANT[EMAIL], always)
             reasons = R_FORM | (R_CONTEXT if near == FOR else 0)
-            count = emit(line, n, row, start, end, np.int64(EMAIL), t.scores[S_EMAIL, near], reasons, out, count)
+            count = emit(line, n, row, start, end, np.int64(EMAIL), SCORE[S_EMAIL, near], reasons, out, count)
     return count
 
 
@@ -126,7 +127,7 @@ def version_six(line: Line, n: Whole, start: Whole) -> Whole:
 
 @kernel
 def find_ip(
-    line: Line, n: Whole, t: Tables, row: Whole, hits: Whole, always: Whole, threshold: Whole, out: Out, count: Whole
+    line: Line, n: Whole, row: Whole, hits: Whole, always: Whole, threshold: Whole, out: Out, count: Whole
 ) -> Whole:
     """Find addresses of the Internet Protocol; returns the number of findings with them."""
     i = np.int64(0)
@@ -142,8 +143,8 @@ def find_ip(
         four = stop < n and line.points[stop] == DOT and stop - i <= 3 and before != DOT
         end: Whole = version_six(line, n, i) if six else version_four(line, n, i) if four else -1
         if end > 0:
-            near = nearby(line, hits, i, end, t.wanted[IP], always)
-            confidence = t.scores[S_IP6 if six else S_IP4, near]
+            near = nearby(line.hits, hits, i, end, WANT[IP], always)
+            confidence = SCORE[S_IP6 if six else S_IP4, near]
             if confidence >= threshold:
                 count = emit(line, n, row, i, end, np.int64(IP), confidence, R_FORM | reason_of(near), out, count)
             i = np.int64(end)
@@ -196,9 +197,9 @@ def find_plates(
             kind = np.int64(PLATE_NEV)
         elif length != 5:
             continue
-        near = nearby(line, hits, i, end, t.wanted[PLATE], always & ~C_CONTRARY)
+        near = nearby(line.hits, hits, i, end, WANT[PLATE], always & ~C_CONTRARY)
         rule = S_PLATE_LETTERS if digits == 0 else S_PLATE_NEV if kind == PLATE_NEV else S_PLATE
-        confidence = t.scores[rule, near]
+        confidence = SCORE[rule, near]
         if confidence >= threshold:
             count = emit(line, n, row, i, end, kind, confidence, R_FORM | reason_of(near), out, count)
     return count

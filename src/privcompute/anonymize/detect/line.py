@@ -117,7 +117,7 @@ def fold_line(data: Bytes, start: Whole, end: Whole, t: Tables, line: Line) -> T
         The number of folded characters; which `SIGN_…` are among them; how many are ASCII digits.
     """
     n = 0
-    seen = 0
+    seen: Whole = 0
     digits = 0
     place = 0
     i = start
@@ -158,10 +158,10 @@ def fold_line(data: Bytes, start: Whole, end: Whole, t: Tables, line: Line) -> T
     for k in range(n):
         line.taken[k] = 0
         line.word[k] = 0
-        folded = np.int64(line.points[k])
-        if folded <= 0xFFFF:
-            seen |= np.int64(t.signs[folded])
-        digits += 1 if folded >= 48 and folded <= 57 else 0
+        sign = np.int64(line.points[k])
+        if sign <= 0xFFFF:
+            seen |= np.int64(t.signs[sign])
+        digits += 1 if sign >= 48 and sign <= 57 else 0
     return n, seen, digits
 
 
@@ -230,30 +230,30 @@ def find_words(line: Line, n: Whole, words: Words) -> Whole:
 
 
 @kernel
-def nearby(line: Line, hits: Whole, start: Whole, end: Whole, wanted: Whole, always: Whole) -> Whole:
+def nearby(words: Ints, hits: Whole, start: Whole, end: Whole, wanted: Whole, always: Whole) -> Whole:
     """What the words nearby say of a candidate: FOR, AGAINST or NEUTRAL.
 
     Args:
-        line: the line.
-        hits: its number of context words.
+        words: the context words of the line, `Line.hits`.
+        hits: how many there are.
         start: of the candidate.
         end: behind it.
         wanted: the contexts that speak for it.
         always: the contexts of the column's name.
     """
     for h in range(hits - 1, -1, -1):
-        if line.hits[h, 1] > start:
+        if words[h, 1] > start:
             continue
-        gap = start - np.int64(line.hits[h, 1])
+        gap = start - np.int64(words[h, 1])
         if gap > BEFORE:
             break
-        if line.hits[h, 2] & wanted:
+        if words[h, 2] & wanted:
             return FOR
-        if line.hits[h, 2] & C_CONTRARY and gap <= CONTRARY_BEFORE:
+        if words[h, 2] & C_CONTRARY and gap <= CONTRARY_BEFORE:
             return AGAINST
     for h in range(hits):
-        if line.hits[h, 0] >= end:
-            if np.int64(line.hits[h, 0]) - end <= AFTER and line.hits[h, 2] & wanted:
+        if words[h, 0] >= end:
+            if np.int64(words[h, 0]) - end <= AFTER and words[h, 2] & wanted:
                 return FOR
             break
     if always & wanted:

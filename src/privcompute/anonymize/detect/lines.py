@@ -66,13 +66,13 @@ def scan_lines(
             continue
         hits = find_words(line, n, t.contexts)
         if seen & SIGN_AT:
-            count = find_mail(line, n, t, row, hits, always, out, count)
+            count = find_mail(line, n, row, hits, always, out, count)
         if seen & SIGN_POINT:
-            count = find_ip(line, n, t, row, hits, always, threshold, out, count)
+            count = find_ip(line, n, row, hits, always, threshold, out, count)
         if seen & SIGN_PLATE:
             count = find_plates(line, n, t, row, hits, always, threshold, out, count)
         if digits >= 6:  # the fewest that any number has: organisation codes
-            count = find_runs(line, n, hits, t, row, threshold, always, today, out, count)
+            count = find_runs(line, n, hits, t.counties, row, threshold, always, today, out, count)
         count = find_names(line, n, t, row, hits, threshold, out, count)
         if seen & SIGN_STREET:
             count = find_addresses(line, n, t, row, hits, always, threshold, out, count)

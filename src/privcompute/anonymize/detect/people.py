@@ -15,6 +15,7 @@ from privcompute.anonymize.detect.kinds import (
     R_SURNAME,
 )
 from privcompute.anonymize.detect.line import Line, Out, emit, is_alnum, is_digit, is_han, match, nearby
+from privcompute.anonymize.detect.rules import WANT
 from privcompute.anonymize.detect.tables import SIGN_DISTRICT, SIGN_NUMBER, SIGN_NUMERAL, SIGN_STREET, Tables
 from privcompute.kernels.compiled import kernel
 
@@ -144,7 +145,7 @@ def find_addresses(
         if not street or end - start < 6:
             i = start + 1
             continue
-        near = nearby(line, hits, start, end, t.wanted[ADDRESS], always)
+        near = nearby(line.hits, hits, start, end, WANT[ADDRESS], always)
         confidence = 80 if numbered else 45 if district else 20
         if near == FOR:
             confidence = 95 if numbered else 75 if district else 55

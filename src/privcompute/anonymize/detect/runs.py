@@ -5,11 +5,10 @@ Borders are what is no ASCII letter or digit: Chinese characters end a number, w
 
 import numpy as np
 
-from privcompute.anonymize.detect.candidates import classify
+from privcompute.anonymize.detect.candidates import Marks, classify
 from privcompute.anonymize.detect.checks import Whole
 from privcompute.anonymize.detect.kinds import R_GROUPED
 from privcompute.anonymize.detect.line import Line, Out, emit, is_alnum, is_digit
-from privcompute.anonymize.detect.tables import Tables
 from privcompute.kernels.compiled import kernel
 
 MOST_SIGNS = 42
@@ -52,7 +51,7 @@ def find_runs(
     line: Line,
     n: Whole,
     hits: Whole,
-    t: Tables,
+    counties: Marks,
     row: Whole,
     threshold: Whole,
     always: Whole,
@@ -87,7 +86,9 @@ def find_runs(
             g = np.int64(1) if k == 0 else np.int64(most + 1 - k)
             end = np.int64(line.ends[g - 1, 1])
             point = end + 1 < n and line.points[end] == DOT and is_digit(line.points[end + 1])
-            kind, c, r = classify(line, t, hits, i, g, plus, after_point or point, always, today)
+            kind, c, r = classify(
+                line.signs, line.ends, line.hits, counties, hits, i, g, plus, after_point or point, always, today
+            )
             if c >= threshold and c > confidence:
                 best, confidence, reasons, used = kind, c, r | (R_GROUPED if g > 1 else 0), g
                 break

@@ -10,14 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from privcompute.anonymize.detect import context
-from privcompute.anonymize.detect.kinds import KINDS, SCORES, WANTED
-from privcompute.anonymize.identifiers.bank_card import NETWORKS
-from privcompute.anonymize.identifiers.checksums import USCC_ALPHABET
 from privcompute.anonymize.identifiers.cn_address import starts
-from privcompute.anonymize.identifiers.divisions import PLATE_PROVINCES, PROVINCES, county_codes
-from privcompute.anonymize.identifiers.iban import LENGTHS
+from privcompute.anonymize.identifiers.divisions import PLATE_PROVINCES, county_codes
 from privcompute.anonymize.identifiers.normal import fold
-from privcompute.anonymize.identifiers.phone import COUNTRY_CODES
 from privcompute.anonymize.identifiers.words import COMPOUND_SURNAMES, GIVEN, SURNAMES
 
 FOLDED = 0x30000
@@ -59,14 +54,7 @@ class Tables(NamedTuple):
     addresses: Words
     given: npt.NDArray[np.bool_]
     signs: npt.NDArray[np.uint8]
-    provinces: npt.NDArray[np.bool_]
     counties: npt.NDArray[np.bool_]
-    issuers: npt.NDArray[np.int64]
-    uscc: npt.NDArray[np.int8]
-    iban: npt.NDArray[np.int8]
-    countries: npt.NDArray[np.bool_]
-    scores: npt.NDArray[np.int64]
-    wanted: npt.NDArray[np.int64]
 
 
 (
@@ -132,19 +120,8 @@ def tables() -> Tables:
     """The tables; made at the first call, some tens of milliseconds."""
     given = np.zeros(1 << 16, dtype=np.bool_)
     given[[ord(char) for char in GIVEN]] = True
-    provinces = np.zeros(100, dtype=np.bool_)
-    provinces[[int(code) for code in PROVINCES]] = True
     counties = np.zeros(1_000_000, dtype=np.bool_)
     counties[[int(code) for code in county_codes()]] = True
-    issuers = [(int(a), int(b), len(a), short, long, name != "domestic") for name, a, b, short, long in NETWORKS]
-    uscc = np.full(128, -1, dtype=np.int8)
-    for number, char in enumerate(USCC_ALPHABET):
-        uscc[ord(char)] = number
-    iban = np.zeros(26 * 26, dtype=np.int8)
-    for country, length in LENGTHS.items():
-        iban[(ord(country[0]) - 65) * 26 + ord(country[1]) - 65] = length
-    countries = np.zeros(1000, dtype=np.bool_)
-    countries[[int(code) for code in COUNTRY_CODES]] = True
     return Tables(
         *_fold_tables(),
         contexts=_words(context.words()),
@@ -154,12 +131,5 @@ def tables() -> Tables:
         addresses=_words([(name, 1) for name in starts()]),
         given=given,
         signs=_signs(),
-        provinces=provinces,
         counties=counties,
-        issuers=np.array(issuers, dtype=np.int64),
-        uscc=uscc,
-        iban=iban,
-        countries=countries,
-        scores=np.array(SCORES, dtype=np.int64),
-        wanted=np.array([WANTED[kind] for kind in range(len(KINDS))], dtype=np.int64),
     )
