@@ -40,6 +40,8 @@ PUBLIC = {
     "privcompute.he.parameters.CrossShape": "declared sizes and bounds",
     "privcompute.tables.checks.Encoded": "the text of an expression",
     "privcompute.tables.cells.Grouping": "the groups that the plan states",
+    "privcompute.anonymize.detect.tables.Tables": "what the source and public lists state",
+    "privcompute.anonymize.mask.flow.Report": "how many rows there were",
     "privcompute.node.setup.NewNode": "a fingerprint and a calibration",
 }
 """Classes whose fields look secret and are public, with the reason."""
@@ -58,7 +60,7 @@ def _classes() -> Iterator[type[Any]]:
 
 def _shown(cls: type[Any]) -> list[str]:
     """The fields that the class's automatic repr prints and that may be secret."""
-    if hasattr(cls, "_fields"):  # a named tuple prints everything
+    if hasattr(cls, "_fields") and cls.__repr__.__module__ != cls.__module__:  # a named tuple prints everything
         fields = {name: str(cls.__annotations__.get(name, "")) for name in cls._fields}
     elif dataclasses.is_dataclass(cls) and hasattr(cls.__repr__, "__wrapped__"):
         fields = {f.name: str(f.type) for f in dataclasses.fields(cls) if f.repr}
