@@ -117,7 +117,12 @@ def test_detection_in_short_lines(benchmark: Any) -> None:
 def test_ten_million_rows_in_bounded_memory(benchmark: Any, tmp_path: Path) -> None:
     """Memory does not grow with the rows: file to file, four columns, below a gibibyte."""
     text = pa.large_string()
-    fields = [pa.field("mobile", text), pa.field("name", text), pa.field("day", pa.date32()), pa.field("n", pa.int64())]
+    fields: list[pa.Field[Any]] = [
+        pa.field("mobile", text),
+        pa.field("name", text),
+        pa.field("day", pa.date32()),
+        pa.field("n", pa.int64()),
+    ]
     schema = pa.schema(fields)
     part = pa.table(
         {

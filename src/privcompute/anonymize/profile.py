@@ -19,7 +19,7 @@ from privcompute.anonymize.grades_suggest import Suggestion, suggest
 _DISTINCT: Final = 100_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ColumnProfile:
     """One column.
 
@@ -58,7 +58,7 @@ class ColumnProfile:
         return {**plain, "found": found, "grade": self.grade.to_json()}
 
 
-@dataclass
+@dataclass(repr=False)
 class _Tally:
     """One column, chunk by chunk."""
 

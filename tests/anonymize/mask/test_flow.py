@@ -202,3 +202,16 @@ def test_the_command_uses_the_homes_key_file(tmp_path: Path, monkeypatch: pytest
     done = run("--home", str(tmp_path / "home"), *words, "--make-keys")
     assert done.exit_code == 0, done.output
     assert (tmp_path / "home" / "mask-keys.toml").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_type_that_csv_cannot_hold_is_named_without_its_cells(tmp_path: Path) -> None:
+    nested = pa.table({"n": pa.array([[1, 2], [987654]]), "a": ["x", "y"]})
+    pyarrow.parquet.write_table(nested, tmp_path / "in.parquet")
+    with pytest.raises(UsageError) as raised:
+        desensitize_file(str(tmp_path / "in.parquet"), from_document({"version": 1}), KEYS, tmp_path / "out.csv")
+    assert raised.value.code == "bad_output"
+    assert "987654" not in str(raised.value)
+    report = desensitize_file(
+        str(tmp_path / "in.parquet"), from_document({"version": 1}), KEYS, tmp_path / "out.parquet"
+    )
+    assert report.rows == 2

@@ -262,6 +262,13 @@ def _writer(output: Path) -> Iterator[Any]:
         for one in opened:
             one.close()
         Path(temporary).replace(output)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        # Without Arrow's text, which may quote a cell.
+        raise UsageError(
+            f"{output.name} cannot hold a column of this table: its type has no place in {output.suffix}",
+            code="bad_output",
+            remedy="write .parquet, or drop the column",
+        ) from None
     except OSError as error:
         raise UsageError(
             f"cannot write {output}: {error.strerror or 'input or output error'}", code="bad_output"
