@@ -96,7 +96,13 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "requests": ("privcompute.cli.consent", "requests", "List what peers asked and this node's owner has to decide."),
     "approve": ("privcompute.cli.consent", "approve", "Allow one run of a waiting request."),
     "refuse": ("privcompute.cli.consent", "refuse", "Refuse a waiting request."),
-    "releases": ("privcompute.cli.consent", "releases", "List and show the results this node received."),
+    "releases": ("privcompute.cli.consent", "releases", "List and show the results and tables this node received."),
+    "release": (
+        "privcompute.cli.release",
+        "release",
+        "Deliver a table to a peer, anonymized or desensitized by a policy.",
+    ),
+    "receive": ("privcompute.cli.release", "receive", "Write a table that a peer delivered to a file."),
     "peers": ("privcompute.cli.peers", "peers", "List the paired peers."),
     "unpair": ("privcompute.cli.peers", "unpair", "Forget a peer and close its links."),
     "renew": ("privcompute.cli.peers", "renew", "Renew this node's certificate, with overlap."),
@@ -120,7 +126,6 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 
 # Commands of later parts: refused by name, not listed.
 UNBUILT: dict[str, str] = {
-    "release": "`privcompute query --output FILE` writes the result of a query",
     "bench": "`make bench` in a checkout runs the measurements",
     "web": "use the command line or `privcompute.connect`",
 }

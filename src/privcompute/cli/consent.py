@@ -53,6 +53,11 @@ def requests(every: bool) -> None:
         click.echo("no request waits")
     for one in found:
         click.echo(f"{one.id}  {one.state}  from {printable(one.peer)}, {when(one.asked)}")
+        if "delivery" in one.plan:
+            from privcompute.cli.delivery_text import delivery_text
+
+            click.echo(delivery_text(one.plan["delivery"]) + "\n")
+            continue
         click.echo(plan_text(one.plan) + "\n" if one.plan else printable(one.sql) + "\n")
     if any(one.state == "waiting" for one in found):
         note("decide with `privcompute approve ID` or `privcompute refuse ID`")
@@ -79,7 +84,8 @@ def _decide(identifier: str, *, approve: bool) -> None:
     if settings().json:
         print_json(_request(request))
     elif approve:
-        click.echo(f"approved {request.id}: {printable(request.peer)} may run this plan once")
+        what = "deliver this table" if "delivery" in request.plan else "run this plan"
+        click.echo(f"approved {request.id}: {printable(request.peer)} may {what} once")
     else:
         click.echo(f"refused {request.id}")
 
@@ -99,29 +105,66 @@ def _request(request: Request) -> dict[str, Any]:
 
 @click.group(cls=Group)
 def releases() -> None:
-    """List and show the results this node received."""
+    """List and show the results and tables this node received, and the tables it sent."""
 
 
 @releases.command("list")
 def releases_list() -> None:
-    """List the results this node received."""
+    """List the results and tables this node received, and the tables it sent."""
+    from privcompute.cli.delivery_text import sent_json, sent_row, table_json, table_row
+
     with open_store() as store:
-        found = store.releases.all()
+        found, tables, sent = store.releases.all(), store.received.all(), store.sent.all()
     if settings().json:
-        print_json({"releases": [_release(one) for one in found]})
-    elif not found:
+        print_json(
+            {
+                "releases": [_release(one) for one in found],
+                "tables": [table_json(one) for one in tables],
+                "sent": [sent_json(one) for one in sent],
+            }
+        )
+        return
+    if not found and not tables and not sent:
         click.echo("no release yet")
-    else:
+    if found:
         rows = [(one.id, when(one.at), one.asker, " ".join(one.sql.split())) for one in found]
         click.echo(table(("id", "received", "asker", "sql"), rows))
+    header = ("dataset", "as", "for", "rows", "state")
+    if tables:
+        click.echo(table(("table", "from", "since", *header), [table_row(one) for one in tables]))
+    if sent:
+        click.echo(table(("sent to", "since", *header), [sent_row(one) for one in sent]))
+
+
+@releases.command("accept")
+@click.argument("peer")
+@click.option("--off", is_flag=True, help="Hold this peer's tables for approval again.")
+def releases_accept(peer: str, off: bool) -> None:
+    """Take every table that PEER delivers from now on; without this each one waits for `approve`."""
+    from privcompute.errors import UsageError
+    from privcompute.node.delivery.receive import ACCEPTED
+
+    with open_store() as store:
+        if store.peers.get(peer) is None:
+            raise UsageError(f"{peer} is not a paired peer", code="no_peer", remedy="see `privcompute peers list`")
+        accepted = sorted({*(store.setting(ACCEPTED) or []), peer} - ({peer} if off else set()))
+        store.set_setting(ACCEPTED, accepted)
+        store.audit.append("tables_held" if off else "tables_accepted", peer=peer)
+    if settings().json:
+        print_json({"accepted": accepted})
+    else:
+        click.echo(f"tables of {peer} are {'held for approval' if off else 'taken as they come'}")
 
 
 @releases.command("show")
 @click.argument("identifier", metavar="ID")
 def releases_show(identifier: str) -> None:
-    """Show one result with what everybody learned."""
+    """Show one result with what everybody learned, or what a table's sender says of it."""
     from privcompute.cli.render import release_text
 
+    if identifier.startswith("t"):
+        _show_table(identifier)
+        return
     with open_store() as store:
         found = store.releases.get(identifier)
     if settings().json:
@@ -129,6 +172,19 @@ def releases_show(identifier: str) -> None:
     else:
         click.echo(f"{found.id}, received {when(found.at)}, asked by {printable(found.asker)}\n")
         click.echo(release_text(found.body))
+
+
+def _show_table(identifier: str) -> None:
+    from privcompute.cli.delivery_text import delivery_text, table_json
+
+    with open_store() as store:
+        found = store.received.get(identifier)
+    if settings().json:
+        print_json({**table_json(found), "delivery": found.manifest.to_object()})
+        return
+    click.echo(f"{found.id}, {found.state}, since {when(found.at)}\n{delivery_text(found.manifest.to_object())}")
+    if found.state == "received":
+        note(f"`privcompute receive {found.id} -o FILE.csv|.parquet` writes it to a file")
 
 
 def _release(release: StoredRelease) -> dict[str, Any]:

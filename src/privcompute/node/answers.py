@@ -1,4 +1,4 @@
-"""The answers of a node: one job for every link that a peer opens, as many at a time as its limits say."""
+"""The answers of a node: one job or delivery for every link that a peer opens, as many at a time as its limits say."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from privcompute.errors import PeerError, PrivcomputeError
 from privcompute.node import jobs
+from privcompute.node.delivery import is_delivery
 
 if TYPE_CHECKING:
     from privcompute.node.context import NodeContext
@@ -20,7 +21,7 @@ LOG = logging.getLogger("privcompute.node")
 
 
 class Answers:
-    """Runs `jobs.answer` for the links of an endpoint.
+    """Runs `jobs.answer`, or takes a delivery, for the links of an endpoint.
 
     Args:
         most: Answers at the same time, half of them at most for one peer; who comes then is told that the node is busy.
@@ -50,7 +51,12 @@ class Answers:
             return
         self._running[task] = peer
         try:
-            await jobs.answer(self.context, peer, session_id, channel)
+            if is_delivery(session_id):
+                from privcompute.node.delivery.receive import take_delivery  # deferred: loads Arrow
+
+                await take_delivery(self.context, peer, channel)
+            else:
+                await jobs.answer(self.context, peer, session_id, channel)
         except PrivcomputeError as error:
             LOG.warning("session %s of %s ended: %s (%s)", session_id.hex()[:8], peer, error.code, error.message)
             self._note(self.context, "ended", peer, code=error.code, stage=error.stage)

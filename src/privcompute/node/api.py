@@ -140,6 +140,54 @@ class Node:
         body = await self._perform(_call("query", sql, reveal, to, scheme, key_holder, quorum), agree, watch)
         return QueryRelease.from_json(body)
 
+    async def release(
+        self,
+        dataset: str,
+        *,
+        to: str,
+        policy: str | os.PathLike[str],
+        purpose: str = "research",
+        keys: str | os.PathLike[str] | None = None,
+        despite_earlier: bool = False,
+        consent: Callable[[dict[str, Any]], bool | Awaitable[bool]] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> dict[str, Any]:
+        """Deliver a table of this node, made fit to leave by a policy, to a paired peer.
+
+        Args:
+            dataset: Its name.
+            to: The peer.
+            policy: File of the policy, as of `privcompute anonymize` or `privcompute desensitize`.
+            purpose: "joint-statistics", "research", "operations" or "development".
+            keys: File of keys that the policy names; default: the home's.
+            despite_earlier: Whether an earlier release of the same rows is no hindrance.
+            consent: Shown what would leave; False ends it. Default: calling this is consent.
+            progress: Told of progress; must return at once.
+
+        Returns:
+            What left, why it might, the policy's whole report, and the peer's receipt.
+
+        Raises:
+            ConsentNeeded: `consent` said no, or the peer's owner has to accept the table first.
+            PrivacyError: a grade, or an earlier release, forbids it.
+            PrivcomputeError: whatever else ends it.
+        """
+        call = {
+            "op": "release",
+            "dataset": dataset,
+            "to": to,
+            "policy": _place(policy),
+            "purpose": purpose,
+            "keys": None if keys is None else _place(keys),
+            "despite_earlier": despite_earlier,
+        }
+
+        def watch(news: Mapping[str, Any]) -> None:
+            if progress is not None:
+                progress(Progress(news["party"], news["stage"], news["done"], news["total"]))
+
+        return await self._perform(call, consent or _agree, watch)
+
     async def _perform(
         self, call: dict[str, Any], consent: local_socket.Consent, watch: local_socket.Watcher
     ) -> dict[str, Any]:
@@ -177,6 +225,11 @@ def _call(
         "to": [to] if isinstance(to, str) else list(to),
         "union": union if any(wish is not None for wish in union.values()) else None,
     }
+
+
+def _place(path: str | os.PathLike[str]) -> str:
+    """A path as a node finds it that runs elsewhere."""
+    return str(Path(path).expanduser().absolute())
 
 
 def _agree(_: dict[str, Any]) -> bool:
@@ -247,6 +300,32 @@ class Connection:
                 scheme=scheme,
                 key_holder=key_holder,
                 quorum=quorum,
+                consent=consent,
+                progress=progress,
+            )
+        )
+
+    def release(
+        self,
+        dataset: str,
+        *,
+        to: str,
+        policy: str | os.PathLike[str],
+        purpose: str = "research",
+        keys: str | os.PathLike[str] | None = None,
+        despite_earlier: bool = False,
+        consent: Callable[[dict[str, Any]], bool] | None = None,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> dict[str, Any]:
+        """As `Node.release`; Ctrl-C ends it, and the same call later continues it."""
+        return self._wait(
+            self._node.release(
+                dataset,
+                to=to,
+                policy=policy,
+                purpose=purpose,
+                keys=keys,
+                despite_earlier=despite_earlier,
                 consent=consent,
                 progress=progress,
             )

@@ -4,6 +4,7 @@ node.toml       configuration, written by `init`; its presence marks a complete 
 identity/       private key (0600) and certificates, written by `privcompute.transport.identity`
 state.db        SQLite: peers, datasets, requests, releases, ledger, audit
 logs/           rotating log files
+spool/          tables on their way to peers and from them
 node.sock       Unix socket of the running node
 serve.lock      held (flock) by the running node, so that a killed one leaves nothing to clean up
 """
@@ -61,6 +62,11 @@ class Home:
     def logs(self) -> Path:
         """Directory of the rotating logs."""
         return self.path / "logs"
+
+    @property
+    def spool(self) -> Path:
+        """Directory of tables on their way to peers (`out`) and from them (`in`)."""
+        return self.path / "spool"
 
     @property
     def lock_file(self) -> Path:

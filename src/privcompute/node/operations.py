@@ -1,6 +1,7 @@
 """What a person or a program asks of its own node: the same for an open node and, over the socket, for a running one.
 
-A call is `{"op": "status"}`, `{"op": "renew"}`, or
+A call is `{"op": "status"}`, `{"op": "renew"}`,
+`{"op": "release", "dataset": …, "to": …, "policy": …, "purpose": …, "keys": … | null, "despite_earlier": …}`, or
 `{"op": "explain" | "query", "sql": …, "reveal": … | null, "to": […], "union": … | null}`, where `union` is
 `{"scheme": … | null, "key_holder": … | null, "quorum": … | null}`.
 """
@@ -8,11 +9,12 @@ A call is `{"op": "status"}`, `{"op": "renew"}`, or
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from privcompute.errors import UsageError
 from privcompute.node import jobs, payload, renewal
-from privcompute.node.context import NodeContext
+from privcompute.node.context import NodeContext, Observer
 from privcompute.node.local_socket import Consent, Watcher
 from privcompute.node.negotiation import read_wish
 from privcompute.query import Plan
@@ -35,6 +37,20 @@ async def perform(context: NodeContext, call: dict[str, Any], consent: Consent, 
         case {"op": "renew"}:
             return (await renewal.renew(context)).to_json()
         case {
+            "op": "release",
+            "dataset": str(dataset),
+            "to": str(to),
+            "policy": str(policy),
+            "purpose": str(purpose),
+            "keys": None | str() as keys,
+            "despite_earlier": bool(despite),
+        }:
+            from privcompute.node.delivery import send  # deferred: loads Arrow
+
+            place = None if keys is None else Path(keys)
+            table = send.Wish(dataset, to, Path(policy), purpose, place, despite)
+            return await send.release(context, table, consent, _observer(watch))
+        case {
             "op": "explain" | "query" as op,
             "sql": str(sql),
             "reveal": None | str() as reveal,
@@ -54,6 +70,27 @@ async def perform(context: NodeContext, call: dict[str, Any], consent: Consent, 
         answer = consent(payload.plan_to_json(plan, context))
         return bool(await answer) if inspect.isawaitable(answer) else bool(answer)
 
+    outcome = await jobs.ask(
+        context,
+        sql,
+        reveal=reveal,
+        to=receivers,
+        consent=agree,
+        progress=_observer(watch),
+        explain_only=op == "explain",
+        wish=wish,
+    )
+    if op == "explain":
+        return payload.plan_to_json(outcome.plan, context)
+    body = payload.outcome_to_json(outcome)
+    if outcome.finished is not None:
+        body["release"] = context.store.releases.add(context.name, outcome.plan.sql, outcome.plan_digest, body)
+    return body
+
+
+def _observer(watch: Watcher) -> Observer:
+    """News of progress as the caller of an operation hears them."""
+
     def observe(progress: Progress) -> None:
         watch(
             {
@@ -64,19 +101,4 @@ async def perform(context: NodeContext, call: dict[str, Any], consent: Consent, 
             }
         )
 
-    outcome = await jobs.ask(
-        context,
-        sql,
-        reveal=reveal,
-        to=receivers,
-        consent=agree,
-        progress=observe,
-        explain_only=op == "explain",
-        wish=wish,
-    )
-    if op == "explain":
-        return payload.plan_to_json(outcome.plan, context)
-    body = payload.outcome_to_json(outcome)
-    if outcome.finished is not None:
-        body["release"] = context.store.releases.add(context.name, outcome.plan.sql, outcome.plan_digest, body)
-    return body
+    return observe

@@ -9,6 +9,7 @@ from typing import Any
 from privcompute.node.audit import Audit
 from privcompute.node.catalogue import Datasets
 from privcompute.node.database import Database
+from privcompute.node.delivery.tables import ReceivedTables, SentTables
 from privcompute.node.ledger import Ledger
 from privcompute.node.peerbook import Peers
 from privcompute.node.releases import Releases
@@ -24,6 +25,8 @@ class Store:
         requests: Queries of peers that wait for the owner's consent.
         releases: Results this node received.
         ledger: What was released, against differencing.
+        sent: Tables of its own that it released to peers: the release ledger.
+        received: Tables that peers delivered.
         audit: What happened, in order.
     """
 
@@ -34,6 +37,8 @@ class Store:
         self.requests = Requests(self.database)
         self.releases = Releases(self.database)
         self.ledger = Ledger(self.database)
+        self.sent = SentTables(self.database)
+        self.received = ReceivedTables(self.database)
         self.audit = Audit(self.database)
 
     def setting(self, name: str) -> Any:

@@ -1,0 +1,197 @@
+"""The receiver of a delivery: the owner's word, the spool, the checks, the receipt."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from privcompute.errors import ConsentNeeded, IntegrityError, PeerError, PrivcomputeError, TransportError
+from privcompute.node import negotiation
+from privcompute.node.delivery import messages, spool
+from privcompute.node.delivery.manifest import PIECE, Manifest
+from privcompute.session import Progress
+
+if TYPE_CHECKING:
+    from privcompute.node.context import NodeContext
+    from privcompute.node.delivery.tables import ReceivedTable
+    from privcompute.session import Channel
+
+ACCEPTED: Final = "accept_tables_from"
+"""The setting that lists the peers whose tables are taken without asking."""
+_ALIVE: Final = 2.0  # seconds between two signs of life
+_SPARE: Final = 64 << 20  # bytes of the disk that stay free
+
+
+async def take_delivery(node: NodeContext, peer: str, channel: Channel) -> None:
+    """Answers one link that delivers a table.
+
+    Raises:
+        PrivcomputeError: whatever ended it; the peer has been told.
+    """
+    try:
+        await _take(node, peer, channel)
+    except BaseException as error:
+        await channel.abort(_told(error, node.name))
+        raise
+
+
+def _told(error: BaseException, me: str) -> PrivcomputeError:
+    if isinstance(error, PrivcomputeError):
+        error.party = error.party or me
+        return error
+    cancelled = isinstance(error, asyncio.CancelledError)
+    return TransportError(
+        "the node is stopping" if cancelled else "the node met a fault of its own",
+        code="cancelled" if cancelled else "internal",
+        party=me,
+        remedy="release again later: what arrived is kept",
+    )
+
+
+async def _take(node: NodeContext, peer: str, channel: Channel) -> None:
+    timeout = node.config.limits.step_seconds
+    manifest, signature = await messages.hear_delivery(channel, timeout)
+    _check_address(node, peer, manifest, signature)
+    row = await asyncio.to_thread(_admitted, node, peer, manifest)
+    path = spool.in_file(node.home, row.id)
+    if row.state != "received":
+        with spool.alone_with(path, node.name):
+            await _fill(node, channel, manifest, path)
+            async with _signs_of_life(channel):
+                await asyncio.to_thread(_check, node, row, manifest, path)
+        node.store.audit.append(
+            "table_received",
+            peer=peer,
+            table=row.id,
+            dataset=manifest.dataset,
+            sha256=manifest.sha256,
+            rows=manifest.rows,
+        )
+    else:
+        # The receipt was lost on its way: the sender hears again that all of it is here.
+        await messages.say_held(channel, manifest.pieces, manifest.sha256)
+        if await messages.hear_from(channel, manifest.pieces, timeout) != manifest.pieces:
+            raise negotiation.malformed(peer, "from")
+    await messages.say_receipt(channel, manifest.receipt(node.identity))
+
+
+def _check_address(node: NodeContext, peer: str, manifest: Manifest, signature: str) -> None:
+    """It is from this peer, to this node, and signed under a certificate that is pinned here."""
+    pinned = node.store.peers.get(peer)
+    if pinned is None or manifest.sender != peer or manifest.receiver != node.name:
+        raise PeerError("a table is not addressed to this node by its sender", code="bad_manifest", stage="delivery")
+    manifest.verify(pinned.certificates, signature)
+
+
+def _admitted(node: NodeContext, peer: str, manifest: Manifest) -> ReceivedTable:
+    """The row of a delivery that may come in: its size is within limits and the owner wants it. Blocks."""
+    tables = node.store.received
+    known = tables.find(manifest)
+    if known is not None:
+        return known
+    if tables.taken(manifest):
+        raise PeerError("the peer used this table's id for another table", code="bad_manifest", stage="delivery")
+    most = node.config.limits.delivery_mib << 20
+    if tables.waiting_bytes(peer) + manifest.bytes > most:
+        raise PeerError(
+            f"this node holds at most {node.config.limits.delivery_mib} MiB of tables of one peer",
+            code="too_large",
+            stage="delivery",
+            remedy="its owner writes out and forgets earlier ones (`privcompute receive ID -o FILE --forget`), or"
+            " raises limits.delivery_mib in node.toml",
+        )
+    place = node.home.path
+    if shutil.disk_usage(place).free < manifest.bytes + _SPARE:
+        raise PeerError("this node has no room for the table", code="no_room", stage="delivery")
+    accepted = peer in (node.store.setting(ACCEPTED) or [])
+    with node.store.database.transaction():
+        row = tables.begin(manifest) if accepted or _approved(node, peer, manifest) else None
+    if row is None:
+        raise _held_for_owner(node, peer, manifest)
+    node.store.audit.append(
+        "table_accepted", peer=peer, table=row.id, dataset=manifest.dataset, beforehand=accepted, bytes=manifest.bytes
+    )
+    return row
+
+
+def _approved(node: NodeContext, peer: str, manifest: Manifest) -> bool:
+    """Whether the owner approved exactly this table; the approval is spent."""
+    node.store.requests.expire(node.config.limits.approval_seconds)
+    return node.store.requests.use(peer, manifest.digest())
+
+
+def _held_for_owner(node: NodeContext, peer: str, manifest: Manifest) -> ConsentNeeded:
+    """Leaves a request for the owner; of the table nothing is taken yet."""
+    about = f"TABLE {peer}.{manifest.dataset}"
+    request = node.store.requests.submit(peer, manifest.digest(), about, {"delivery": manifest.to_object()})
+    refused = request.state == "refused"
+    return ConsentNeeded(
+        f"the owner of {node.name} {'refused this table' if refused else 'has not accepted this table yet'}",
+        code="refused" if refused else "awaiting_consent",
+        party=node.name,
+        stage="delivery",
+        remedy=f"{node.name} runs `privcompute approve {request.id}`; then release the same again",
+    )
+
+
+async def _fill(node: NodeContext, channel: Channel, manifest: Manifest, path: Path) -> None:
+    """Append the pieces that are missing."""
+    limits = node.config.limits
+    held = spool.held_pieces(path, manifest)
+    prefix = held * PIECE
+    await messages.say_held(channel, held, await asyncio.to_thread(spool.digest_of, path, prefix))
+    start = await messages.hear_from(channel, held, limits.step_seconds)
+    with path.open("r+b") as file:
+        file.truncate(start * PIECE)
+        file.seek(0, os.SEEK_END)
+        for piece in range(start, manifest.pieces):
+            size = manifest.size_of(piece)
+            data = await channel.recv(messages.piece_label(piece), size, limits.step_seconds)
+            if len(data) != size:
+                raise PeerError(
+                    "a piece of the table has another size than announced", code="bad_frame", stage="delivery"
+                )
+            await asyncio.to_thread(file.write, data)
+            node.observer(Progress(node.name, "receiving a table", piece + 1, manifest.pieces))
+        file.flush()
+        await asyncio.to_thread(os.fsync, file.fileno())
+
+
+@asynccontextmanager
+async def _signs_of_life(channel: Channel) -> AsyncIterator[None]:
+    """The sender waits for the receipt while a long table is read again: it hears that this end lives."""
+
+    async def tell() -> None:
+        while True:
+            channel.signal("progress", b'["checking the table", 0, 1]')
+            await asyncio.sleep(_ALIVE)
+
+    telling = asyncio.create_task(tell())
+    try:
+        yield
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+
+
+def _check(node: NodeContext, row: ReceivedTable, manifest: Manifest, path: Path) -> None:
+    """The whole is what was signed; else nothing of it stays. Blocks."""
+    try:
+        if path.stat().st_size != manifest.bytes or spool.digest_of(path) != manifest.sha256:
+            raise IntegrityError(
+                "what arrived is not what the sender signed",
+                code="digest",
+                stage="delivery",
+                remedy="release again; if it happens twice, check the disks of both nodes",
+            )
+        spool.check_table(path, manifest)
+    except PrivcomputeError:
+        path.unlink(missing_ok=True)
+        node.store.received.remove(row.id)
+        raise
+    node.store.received.finish(row.id)
