@@ -23,20 +23,21 @@ from privcompute.errors import UsageError
 Doubles = npt.NDArray[np.float64]
 
 
-def mdav(values: Doubles, k: int) -> npt.NDArray[np.int64]:
+def mdav(values: Doubles, k: int, tie: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int64]:
     """The group of each row.
 
     Args:
         values: (rows, columns), finite.
         k: the least rows a group, at least 1; fewer rows than k are one group.
+        tie: (rows,), what decides between rows of equal values; None: their order.
 
     Returns:
-        (rows,), group numbers from 0. They do not depend on the order of the rows, up to the numbering of equal ones.
+        (rows,), group numbers from 0.
     """
     count = len(values)
     if not count:
         return np.empty(0, np.int64)
-    order = np.lexsort(values.T[::-1])
+    order = np.lexsort([*([] if tie is None else [tie]), *values.T[::-1]])
     groups = np.empty(count, np.int64)
     mdav_groups(np.ascontiguousarray(standardized(values)[order]), max(1, min(k, count)), groups)
     found = np.empty(count, np.int64)
@@ -67,10 +68,12 @@ def information_loss(values: Doubles, groups: npt.NDArray[np.int64]) -> float:
     return 100 * float(((scaled - means(scaled, groups)) ** 2).sum()) / total if total else 0.0
 
 
-def microaggregate(columns: Mapping[str, pa.ChunkedArray[Any]], k: int) -> dict[str, pa.ChunkedArray[Any]]:
+def microaggregate(
+    columns: Mapping[str, pa.ChunkedArray[Any]], k: int, tie: npt.NDArray[np.int64]
+) -> dict[str, pa.ChunkedArray[Any]]:
     """Columns with each value replaced by the mean of its group; groups are built over all of them together.
 
-    Means are rounded to 12 significant digits, so that equal groups look equal.
+    Means are rounded to 12 significant digits, so that equal groups look equal. `tie` decides between equal rows.
 
     Raises:
         UsageError: `bad_column` for a column that is not numeric or holds NULLs.
@@ -83,7 +86,7 @@ def microaggregate(columns: Mapping[str, pa.ChunkedArray[Any]], k: int) -> dict[
                 remedy="fill or cap it first, or give it a hierarchy",
             )
     values = np.column_stack([column.to_numpy().astype(np.float64) for column in columns.values()])
-    groups = mdav(values, k)
+    groups = mdav(values, k, tie)
     averaged = means(values, groups)
     result = {}
     for place, name in enumerate(columns):

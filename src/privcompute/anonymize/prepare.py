@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from privcompute.anonymize import frame as frames
-from privcompute.anonymize.classes import Mask, Sensitive, Tree
+from privcompute.anonymize.classes import Mask, Sensitive, Tree, numbered
 from privcompute.anonymize.columns import QuasiIdentifier, quasi_identifier
 from privcompute.anonymize.encode import Encoded, encode, tidy
 from privcompute.anonymize.hierarchy.spec import default_spec
@@ -75,7 +75,9 @@ def prepare(policy: Policy, table: pa.Table) -> Prepared:
             tidied[name] = capped(name, column, rule)
     aggregated = [name for name in qi if policy.columns[name].microaggregate]
     if aggregated:
-        tidied |= microaggregate({name: tidied[name] for name in aggregated}, group_size(policy))
+        held = [encode(name, one).codes for name, one in tidied.items() if not pa.types.is_nested(one.type)]
+        tie = numbered(held, table.num_rows)
+        tidied |= microaggregate({name: tidied[name] for name in aggregated}, group_size(policy), tie)
     table = pa.table(tidied)
     population = _population(policy, table, qi)
     taking_part, nulls = _null_policy(policy, table, qi)
