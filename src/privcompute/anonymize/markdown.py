@@ -28,7 +28,13 @@ def render(body: Mapping[str, Any], locale: str) -> str:
     ]
     search = body["search"]
     names = ("algorithm", "metric", "cost", "bound", "state", "checks", "nodes")
-    parts += [f"## {w('search')}", table((w("search"), ""), ((w(n), w(text(search[n]))) for n in names if n in search))]
+    parts += [
+        f"## {w('search')}",
+        table(
+            (w("search"), ""),
+            ((w(n), w(text(search[n])) if n == "state" else text(search[n])) for n in names if n in search),
+        ),
+    ]
     parts += [f"## {w('models')}", _models(body["models"], locale), f"## {w('risk')}"]
     before, after = body["risk"]["before"], body["risk"]["after"]
     parts.append(table((w("risk"), w("before"), w("after")), ((w(n), text(before[n]), text(after[n])) for n in RISKS)))
@@ -54,7 +60,7 @@ def _meaning(body: Mapping[str, Any], locale: str) -> str:
     after = body["risk"]["after"]
     if not after["smallest"]:
         return ""
-    return word("meaning", locale).format(k=after["smallest"][0], risk=f"{100 * after['prosecutor']:.3g} %")
+    return word("meaning", locale).format(others=after["smallest"][0] - 1, risk=f"{100 * after['prosecutor']:.3g} %")
 
 
 def _facts(body: Mapping[str, Any], locale: str) -> list[str]:

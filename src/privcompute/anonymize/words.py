@@ -58,10 +58,10 @@ _WORDS: dict[str, tuple[str, str]] = {
     "utility": ("Utility", "可用性"),
     "meaning": (
         (
-            "Each released row looks like at least {k} - 1 others: whoever knows a person's quasi-identifiers finds the"
+            "Each released row looks like at least {others} others: who knows a person's quasi-identifiers finds the"
             " row with a chance of at most {risk}."
         ),
-        "发布后，每一行至少与另外 {k} - 1 行无法区分：即使知道某人的准标识符，找到其所在行的概率最高为 {risk}。",
+        "发布后，每一行至少与另外 {others} 行无法区分：即使知道某人的准标识符，找到其所在行的概率最高为 {risk}。",
     ),
 }
 
