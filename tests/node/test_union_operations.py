@@ -250,7 +250,7 @@ async def test_an_owner_who_wants_to_be_asked_is_asked(world: UnionNodes) -> Non
 # -- Paillier ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("key_holder", [None, "hills", "board"])
+@pytest.mark.parametrize("key_holder", [None, "hills"])
 async def test_by_paillier(world: UnionNodes, key_holder: str | None) -> None:
     body = await world.call("query", SQL, asker=ASKER, scheme="paillier", key_holder=key_holder)
     assert body["scheme"] == "paillier"
@@ -279,6 +279,22 @@ async def test_one_drops_out_of_paillier(world: UnionNodes) -> None:
     same(body, world.pooled(SQL.replace("UNION(patients)", "pooled"), body["holders"]))
 
 
+async def test_who_brings_no_rows_is_no_key_holder(world: UnionNodes) -> None:
+    with pytest.raises(UsageError) as caught:
+        await world.call("query", SQL, asker=ASKER, scheme="paillier", key_holder="board")
+    assert caught.value.code == "key_holder"
+    assert "coast" in caught.value.remedy
+
+
+async def test_a_mere_holders_ledger_ends_the_question(world: UnionNodes) -> None:
+    world.away = {"delta"}
+    await world.call("query", SQL, asker=ASKER)
+    world.away = set()
+    with pytest.raises(PrivacyError) as caught:
+        await world.call("query", SQL, asker=ASKER, scheme="paillier")
+    assert caught.value.code == "differencing_holders"
+
+
 async def test_the_asker_is_no_key_holder(world: UnionNodes) -> None:
     with pytest.raises(UsageError) as caught:
         await world.call("query", SQL, asker=ASKER, scheme="paillier", key_holder=ASKER)
@@ -305,13 +321,13 @@ async def test_a_retry_on_other_terms_is_agreed_to_anew(world: UnionNodes) -> No
 
 
 async def test_the_key_holder_answers_for_holders_that_have_left(world: UnionNodes) -> None:
-    """A key holder without rows, and one holder that dropped out: the next sum less this one would be that holder's."""
+    """One holder dropped out after others had left: the next sum less this one would be that holder's."""
 
     def wrap(party: str, asker: str, channel: Channel) -> Channel:
         return Silent(channel, "/values") if party == "delta" else channel
 
     async def ask() -> dict[str, Any]:
-        return await world.call("query", SQL, asker=ASKER, scheme="paillier", key_holder="board", quorum=4)
+        return await world.call("query", SQL, asker=ASKER, scheme="paillier", key_holder="hills", quorum=4)
 
     world.wrap = wrap
     assert "delta" not in (await ask())["holders"]

@@ -136,19 +136,27 @@ class Ledger:
         Raises:
             PrivacyError: code `differencing_holders`; nothing is recorded then.
         """
-        now = sorted(set(holders))
         with self._database.transaction():
-            for row in self._database.rows("SELECT holders FROM ledger_holders WHERE version = ?", (version,)):
-                if 0 < len(set(now).symmetric_difference(json.loads(row["holders"]))) < least:
-                    raise PrivacyError(
-                        f"the holders differ from those of an earlier union by fewer than {least}",
-                        code="differencing_holders",
-                        remedy="ask over the same holders as before, or over a set that differs by more of them",
-                    )
+            self.check_holders(version, holders, least)
             self._database.run(
                 "INSERT OR IGNORE INTO ledger_holders (version, holders, peer, plan_digest, at) VALUES (?, ?, ?, ?, ?)",
-                (version, json.dumps(now), peer, plan_digest, time.time()),
+                (version, json.dumps(sorted(set(holders))), peer, plan_digest, time.time()),
             )
+
+    def check_holders(self, version: str, holders: Sequence[str], least: int) -> None:
+        """As `record_holders`, and remembers nothing.
+
+        Raises:
+            PrivacyError: code `differencing_holders`.
+        """
+        now = set(holders)
+        for row in self._database.rows("SELECT holders FROM ledger_holders WHERE version = ?", (version,)):
+            if 0 < len(now.symmetric_difference(json.loads(row["holders"]))) < least:
+                raise PrivacyError(
+                    f"the holders differ from those of an earlier union by fewer than {least}",
+                    code="differencing_holders",
+                    remedy="ask over the same holders as before, or over a set that differs by more of them",
+                )
 
     def record_holders_for(
         self, wanted: Mapping[str, int], *, peer: str, plan_digest: str, holders: Sequence[str]

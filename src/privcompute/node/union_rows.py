@@ -68,6 +68,9 @@ def check_union(node: NodeContext, plan: UnionPlan, member: Member, rows: UnionR
     ledger.check_queries(member.version, member.dataset, peer, node.config.limits.queries_per_peer)
     try:
         ledger.check(member.version, (), rows.minimum, rows.partitions)
+        if plan.key_holder not in (None, node.name):
+            # A holder that leaves after submitting has its say now, about the holders that are planned.
+            ledger.check_holders(member.version, [one.party for one in plan.members], rows.least)
     except PrivacyError:
         if peer != node.name:
             ledger.count(version=member.version, dataset=member.dataset, peer=peer, plan_digest=plan.digest())

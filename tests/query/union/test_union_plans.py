@@ -97,8 +97,8 @@ def test_quorum(here: UnionWorld) -> None:
 def test_schemes(here: UnionWorld) -> None:
     sql = "SELECT COUNT(*) FROM UNION(people)"
     assert plan(here, sql).scheme == plan(here, sql, scheme="masks").scheme == "masks"
-    made = plan(here, sql, scheme="paillier", key_holder="kay")
-    assert (made.scheme, made.key_holder) == ("paillier", "kay")
+    made = plan(here, sql, scheme="paillier", key_holder="cyd")
+    assert (made.scheme, made.key_holder) == ("paillier", "cyd")
     assert plan(here, sql).digest() != made.digest()
     # Whoever asks collects, and is never the key holder.
     assert plan(here, sql, scheme="paillier").key_holder == "bea"
@@ -300,7 +300,7 @@ def test_the_digest_covers_the_parameters(here: UnionWorld) -> None:
         {"receivers": ("ada", "bea")},
         {"quorum": 4},
         {"scheme": "paillier", "key_holder": "bea"},
-        {"scheme": "paillier", "key_holder": "eve"},
+        {"scheme": "paillier", "key_holder": "cyd"},
     ]
     assert len({plan(here, sql, **m).digest() for m in more}) == len(more)
 
@@ -364,14 +364,14 @@ def test_what_the_collector_and_others_could_learn(here: UnionWorld) -> None:
         for party in ("ada", "bea", "cyd", "dot", "eve", "fay", "gil", "hal", "ivy")
     }
     assert "the part of each" in collusion(plan_union("SELECT COUNT(*) FROM UNION(people)", nine, asker="ada"))
-    paillier = plan(here, "SELECT COUNT(*) FROM UNION(people)", scheme="paillier", key_holder="kay")
-    assert "collector ada and the key holder kay together learn every holder's" in collusion(paillier)
-    key_holder = paillier.disclosure.of("kay")
+    paillier = plan(here, "SELECT COUNT(*) FROM UNION(people)", scheme="paillier", key_holder="cyd")
+    assert "collector ada and the key holder cyd together learn every holder's" in collusion(paillier)
+    key_holder = paillier.disclosure.of("cyd")
     assert any(one.item == "message" and "masked by the collector" in one.what for one in key_holder)
     # A holder sends once and may go; collector and key holder open what is shown.
-    assert paillier.may_open("kay") == {"shown"}
+    assert paillier.may_open("cyd") == {"shown"}
     assert paillier.may_open("bea") == frozenset()
-    assert paillier.disclosure.declares("kay", "presence")
+    assert paillier.disclosure.declares("cyd", "presence")
     assert not paillier.disclosure.declares("bea", "presence")
 
 

@@ -31,6 +31,8 @@ from privcompute.tables.schema import Kind
 from privcompute.union.job import RINGS, Roster, SumShape
 
 MAX_CELLS = 20_000
+MAX_LINES = 1 << 18
+"""Most cells times marginals they are in: what is shown is decided in seconds."""
 """Most cells of one question."""
 MAX_GROUPINGS = 5
 """Most groupings: the marginals that suppression looks at double with each."""
@@ -54,7 +56,7 @@ def plan_union(
         asker: The party that asks; it collects the sums.
         receivers: Who gets what opens; the asker if empty.
         scheme: "masks" (the default) or "paillier".
-        key_holder: Of Paillier, who decrypts; by default the first holder that does not ask.
+        key_holder: Of Paillier, who decrypts, a holder; by default the first holder that does not ask.
         quorum: The fewest holders with which the sum may finish; by default more than two thirds of them, and as many
             as the owners want in a total.
 
@@ -89,6 +91,13 @@ def _scheme(
                 code="key_holder",
                 stage="plan",
                 remedy="name another party with --key-holder",
+            )
+        if key_holder not in holders:
+            raise UsageError(
+                f"{key_holder} brings no rows to this union: only a holder's ledger knows its earlier unions",
+                code="key_holder",
+                stage="plan",
+                remedy=f"name one of {', '.join(one for one in holders if one != asker)} with --key-holder",
             )
         return "paillier", key_holder
     if key_holder is not None:
@@ -174,6 +183,9 @@ class _Planner:
             remedy = "group by less, by a coarser CASE, or limit values with WHERE x IN (…)"
             what = f"the groups make {cells} cells, and at most {MAX_CELLS} are added up at once"
             self.refuse.unsupported(what, span, remedy)
+        if cells << len(self.groupings) > MAX_LINES:
+            what = f"the groups make {cells} cells in {len(self.groupings)} dimensions: too many marginals to look at"
+            self.refuse.unsupported(what, span, "group by fewer expressions, or by coarser ones")
         if len(self.groupings) > MAX_GROUPINGS:
             what = f"at most {MAX_GROUPINGS} expressions make groups"
             self.refuse.unsupported(what, span, "group by less, or ask in several queries")
