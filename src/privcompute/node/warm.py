@@ -1,6 +1,6 @@
 """Loads the kernels and proves them by known answers, before a query needs them.
 
-The first time after an installation they are compiled: half a minute, in which the compiler keeps the interpreter and
+The first time after an installation they are compiled: a minute, in which the compiler keeps the interpreter and
 takes 80 MB. So a node leaves that to a process of its own and then loads the result.
 """
 
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from privcompute import he, psi
+from privcompute.anonymize import detect
 from privcompute.errors import IntegrityError
 from privcompute.he import paillier
 
@@ -25,18 +26,19 @@ def cold() -> bool:
     from privcompute import kernels
     from privcompute.kernels.compiled import folder_for  # deferred: loads the compiler
 
-    folders = [folder_for(Path(package.__path__[0])) for package in (kernels, psi, paillier)]
+    folders = [folder_for(Path(package.__path__[0])) for package in (kernels, psi, paillier, detect)]
     return any(folder is not None and not any(folder.glob("*.nbc")) for folder in folders)
 
 
 def compile_all() -> None:
-    """Load, or compile, all kernels there are, those of unions by Paillier too, which few nodes ever load.
+    """Load, or compile, all kernels that take long: also those of Paillier and of detection, which few nodes ever load.
 
     Raises:
         IntegrityError: this machine computes something else.
     """
     warm_up()
     paillier.fast()
+    detect.warm_up()
 
 
 def warm_up() -> None:
