@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 from privcompute import he, psi
-from privcompute.anonymize import detect
 from privcompute.errors import IntegrityError
 from privcompute.he import paillier
 
@@ -26,7 +25,9 @@ def cold() -> bool:
     from privcompute import kernels
     from privcompute.kernels.compiled import folder_for  # deferred: loads the compiler
 
-    folders = [folder_for(Path(package.__path__[0])) for package in (kernels, psi, paillier, detect)]
+    packages = [Path(package.__path__[0]) for package in (kernels, psi, paillier)]
+    packages.append(packages[0].parent / "anonymize" / "detect")  # not imported: that alone would load the compiler
+    folders = [folder_for(package) for package in packages]
     return any(folder is not None and not any(folder.glob("*.nbc")) for folder in folders)
 
 
@@ -36,6 +37,8 @@ def compile_all() -> None:
     Raises:
         IntegrityError: this machine computes something else.
     """
+    from privcompute.anonymize import detect
+
     warm_up()
     paillier.fast()
     detect.warm_up()
