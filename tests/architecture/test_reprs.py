@@ -42,6 +42,7 @@ PUBLIC = {
     "privcompute.tables.cells.Grouping": "the groups that the plan states",
     "privcompute.anonymize.detect.tables.Tables": "what the source and public lists state",
     "privcompute.anonymize.mask.flow.Report": "how many rows there were",
+    "privcompute.node.delivery.manifest.Manifest": "what the receiver is told of a table, and how many rows it has",
     "privcompute.node.setup.NewNode": "a fingerprint and a calibration",
 }
 """Classes whose fields look secret and are public, with the reason."""
@@ -107,6 +108,14 @@ def _objects() -> Iterator[Any]:
         ring = Ring(bits)
         yield Shared(ring, ring.array([CANARY]))
         yield [Shared(ring, ring.array([CANARY]))]
+    yield Contribution(np.full(3, CANARY, np.uint64), np.full((3, 1), CANARY, np.uint64))
+    yield Totals((CANARY,), (0,), {0: (CANARY,)}, ("a",), {})
+    yield KeyPair(_SECRET * 2)
+    yield Secrets(KeyPair(_SECRET * 2), KeyPair(_SECRET * 2), _SECRET * 2, _SECRET * 2)
+    yield Contribution(np.full(3, CANARY, np.uint64), np.full((3, 1), CANARY, np.uint64))
+    yield Totals((CANARY,), (0,), {0: (CANARY,)}, ("a",), {})
+    yield KeyPair(_SECRET * 2)
+    yield Secrets(KeyPair(_SECRET * 2), KeyPair(_SECRET * 2), _SECRET * 2, _SECRET * 2)
     yield Contribution(np.full(3, CANARY, np.uint64), np.full((3, 1), CANARY, np.uint64))
     yield Totals((CANARY,), (0,), {0: (CANARY,)}, ("a",), {})
     yield KeyPair(_SECRET * 2)

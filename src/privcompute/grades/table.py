@@ -154,13 +154,16 @@ class RuleTable:
         least = self.derived_floor(grades, purpose, recipient)
         if least is not Technique.FORBIDDEN and least <= carried.technique < Technique.FORBIDDEN:
             return
-        binding = next(one for one in grades if self.floor(one, purpose, recipient) == least)
+        binding = max((one for one in grades if self.floor(one, purpose, recipient) == least), key=self._place)
         why = self.rule(binding, purpose, recipient)
         raise PrivacyError(
             f"column {carried.column} would leave as {carried.technique.words}; {why}",
             code="grade",
             remedy=self.remedy(carried.column, least),
         )
+
+    def _place(self, grade: ColumnGrade | None) -> int:
+        return len(self.grades) if grade is None else self.names().index(grade.grade)
 
     def rule(self, grade: ColumnGrade | None, purpose: str, recipient: str) -> str:
         """The rule that binds a column, in words."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -137,8 +137,8 @@ class Recipe:
 class Made:
     """A table in parts, and its report once the last part was taken."""
 
-    parts: Iterator[pa.Table]
-    report: Any
+    parts: Iterator[pa.Table] = field(repr=False)
+    report: Callable[[], dict[str, Any]] = field(repr=False)
 
 
 def _desensitized(policy: MaskPolicy, keys: Any, config: Config, dataset: Dataset) -> Made:

@@ -1,0 +1,178 @@
+"""Grades at a node: confirmed by the owner, private, and published as floors for whoever takes part."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from privcompute.cli.app import root
+from privcompute.errors import UsageError
+from privcompute.node.config import Config, Grades, load, save
+from privcompute.node.datasets import Declaration, add
+from privcompute.node.grading import expand, published, recipient, rule_table
+from privcompute.node.home import Home
+from privcompute.node.rules import parse_grades
+from privcompute.node.setup import create_node
+from privcompute.node.store import Store
+
+BODY = "id,ward,age,gene\n" + "".join(f"{i},north,{i},aa\n" for i in range(20))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("graded")
+    create_node(Home(place / "h"), "hospital", None)
+    (place / "t.csv").write_text(BODY)
+    return place
+
+
+@pytest.fixture
+def home(made: Path, tmp_path: Path) -> Path:
+    import shutil
+
+    shutil.copytree(made, tmp_path / "n")
+    return tmp_path / "n" / "h"
+
+
+def run(home: Path, *words: str, status: int = 0) -> dict[str, Any]:
+    result = CliRunner().invoke(root, ["--home", str(home), "--json", *words], prog_name="privcompute")
+    assert result.exit_code == status, result.output
+    return dict(json.loads(result.stdout))
+
+
+def dataset(home: Path, **grades: str) -> Any:
+    store, config = Store(Home(home).database), load(home / "node.toml")
+    found = add(
+        store,
+        config,
+        "t",
+        str(home.parent / "t.csv"),
+        ["id"],
+        Declaration({}, {}, grades=grades),
+        credentials=None,
+        accept=lambda derived, cap: True,
+    )
+    store.close()
+    return found
+
+
+def test_grades_are_given_changed_taken_back_and_shown(home: Path) -> None:
+    words = ("--key", "id", "--grade", "*=general-2", "--grade", "AGE=important")
+    body = run(home, "dataset", "add", "t", str(home.parent / "t.csv"), *words)
+    assert body["grades"] == {"id": "general-2", "ward": "general-2", "age": "important", "gene": "general-2"}
+    run(home, "dataset", "edit", "t", "--grade", "gene=general-4/human-genetic-resources", "--grade", "ward=")
+    (listed,) = run(home, "dataset", "list")["datasets"]
+    assert listed["grades"] == {
+        "id": "general-2",
+        "age": "important",
+        "gene": "general-4/human-genetic-resources",
+    }
+    # What a peer sees holds no grade.
+    assert "important" not in json.dumps(listed["entry"])
+    shown = CliRunner().invoke(root, ["--home", str(home), "dataset", "list"], prog_name="privcompute").stdout
+    assert "grade (private)" in shown
+    assert "general-4/human-genetic-resources" in shown
+    run(home, "dataset", "edit", "t", "--grade", "*=general-1")
+    assert set(run(home, "dataset", "list")["datasets"][0]["grades"].values()) == {"general-1"}
+
+
+def test_without_grades_the_list_looks_as_it_did(home: Path) -> None:
+    run(home, "dataset", "add", "t", str(home.parent / "t.csv"), "--key", "id")
+    shown = CliRunner().invoke(root, ["--home", str(home), "dataset", "list"], prog_name="privcompute").stdout
+    assert "(private)" not in shown
+
+
+@pytest.mark.parametrize(
+    ("option", "code"),
+    [
+        ("age=secret", "bad_grade"),
+        ("age=Core", "bad_grade"),
+        ("age", "bad_grade"),
+        ("weight=core", "no_such_column"),
+        ("age=level-3", "bad_grade"),
+    ],
+)
+def test_a_grade_that_will_not_do(home: Path, option: str, code: str) -> None:
+    words = ("dataset", "add", "t", str(home.parent / "t.csv"), "--key", "id", "--grade", option)
+    assert run(home, *words, status=2)["error"]["code"] == code
+
+
+def test_one_column_one_grade() -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_grades(["a=core", "a=important"])
+    assert caught.value.code == "bad_grade"
+
+
+def test_the_floors_that_a_peer_sees_depend_on_who_takes_part(home: Path) -> None:
+    made = dataset(home, ward="general-3", age="important", gene="general-4/human-genetic-resources", id="core").dataset
+    config = Config("hospital", grades=Grades(own=("lab",), abroad=("overseas",)))
+    assert published(config, made, ["insurer"]).floors == {"age": "sum", "id": "hidden-join"}
+    assert published(config, made, ["lab"]).floors == {"id": "sum"}
+    # Nobody but this node, as when it explains to itself.
+    assert published(config, made, ["hospital"]).floors == {"id": "sum"}
+    abroad = {"age": "forbidden", "id": "forbidden", "gene": "forbidden"}
+    assert published(config, made, ["overseas"]).floors == abroad
+    # The strictest of all that take part.
+    assert published(config, made, ["insurer", "lab", "overseas"]).floors == abroad
+    assert published(config, made, ["insurer", "lab"]).floors == {"age": "sum", "id": "hidden-join"}
+
+
+def test_a_node_may_require_grades(home: Path) -> None:
+    config = load(home / "node.toml")
+    save(home / "node.toml", replace(config, grades=Grades(required=True)))
+    made = dataset(home, age="general-1")
+    assert "no query and no release may use id, ward, gene" in made.notes[-1]
+    floors = published(load(home / "node.toml"), made.dataset, ["insurer"]).floors
+    assert floors == {"id": "forbidden", "ward": "forbidden", "gene": "forbidden"}
+
+
+def test_grades_are_none_of_a_dataset_without_them(home: Path) -> None:
+    made = dataset(home)
+    assert published(load(home / "node.toml"), made.dataset, ["insurer"]) == made.entry
+    assert made.entry.floors == {}
+
+
+def test_the_profile_and_the_owners_rules_are_read_beside_the_configuration(home: Path) -> None:
+    rules = 'version = 1\nname = "ours"\nstandard = "s"\nextends = "jrt0197"\n'
+    rules += '[rules.level-5.peer]\nresearch = "forbidden"\n'
+    (home / "rules.toml").write_text(rules)
+    text = (home / "node.toml").read_text()
+    text = text.replace('profile = "gbt43697"', 'profile = "jrt0197"').replace('rules = ""', 'rules = "rules.toml"')
+    (home / "node.toml").write_text(text)
+    config = load(home / "node.toml")
+    table = rule_table(config)
+    assert table.name == "ours"
+    assert table.floor("level-5", "research", "peer").value == "forbidden"
+    columns = dataset(home).entry.columns
+    assert expand({"*": "level-2"}, columns, config) == dict.fromkeys(["id", "ward", "age", "gene"], "level-2")
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ('profile = "gdpr"', "grades.profile: must be one of"),
+        ("rules = 7", "grades.rules: must be a file's path"),
+        ('required = "yes"', "grades.required: must be true or false"),
+        ('own = "lab"', "grades.own: must be a list"),
+        ('own = ["Lab"]', "grades.own: must be a list"),
+        ('own = ["lab"]\nabroad = ["lab"]', "grades.abroad: names lab"),
+    ],
+)
+def test_a_configuration_with_a_fault(tmp_path: Path, line: str, named: str) -> None:
+    (tmp_path / "node.toml").write_text(f'name = "hospital"\n[grades]\n{line}\n')
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path / "node.toml")
+    assert named in caught.value.message
+
+
+def test_who_a_party_is(tmp_path: Path) -> None:
+    config = Config("hospital", grades=Grades(own=("lab",), abroad=("overseas",)))
+    kinds = {party: recipient(config, party) for party in ("hospital", "lab", "overseas", "insurer")}
+    assert kinds == {"hospital": "own", "lab": "own", "overseas": "cross-border", "insurer": "peer"}
+    save(tmp_path / "node.toml", config)
+    assert load(tmp_path / "node.toml") == config

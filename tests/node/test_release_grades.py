@@ -1,0 +1,129 @@
+"""Grades and releases: which technique a policy gives a column, and what the rules say to that."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from support.deliveries import ANONYMOUS, MASK, Deliveries, homes
+
+from privcompute.anonymize.mask.policy import OPERATORS as BUILT
+from privcompute.errors import PrivacyError
+from privcompute.grades import Technique, shipped
+from privcompute.node.delivery.recipe import OPERATORS, Recipe
+
+NAMES = ("id", "name", "age", "sex", "disease")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("homes")
+    homes(place)
+    return place
+
+
+@pytest_asyncio.fixture
+async def world(made: Path, tmp_path: Path) -> AsyncIterator[Deliveries]:
+    place = tmp_path / "homes"
+    shutil.copytree(made, place)
+    found = Deliveries(place)
+    found.accept()
+    yield found
+    await found.close()
+
+
+def ways(place: Path, policy: str) -> dict[str, str]:
+    file = place / "p.toml"
+    file.write_text(policy)
+    return {one.column: one.technique.value for one in Recipe.load(file).carried(NAMES, {}, shipped("gbt43697"))}
+
+
+def test_every_operator_has_a_technique() -> None:
+    assert set(OPERATORS) == set(BUILT)
+    assert OPERATORS["keep"] is Technique.PLAIN
+    # Nothing that acts on one cell alone is as strong as a release of classes.
+    assert max(OPERATORS.values()) < Technique.K_ANONYMOUS
+
+
+def test_what_a_policy_gives_each_column(tmp_path: Path) -> None:
+    assert ways(tmp_path, MASK) == {"id": "token", "name": "mask", "age": "mask"}
+    others = MASK.replace('"drop"', '"keep"')
+    assert ways(tmp_path, others) == {"id": "token", "name": "mask", "age": "mask", "sex": "plain", "disease": "plain"}
+    anonymous = {"age": "k-anonymous", "sex": "k-anonymous", "disease": "k-anonymous"}
+    assert ways(tmp_path, ANONYMOUS) == anonymous
+    kept = ANONYMOUS.replace('others = "drop"', 'others = "keep"').replace('name = { role = "direct" }\n', "")
+    assert ways(tmp_path, kept) == anonymous | {"name": "plain"}
+    insensitive = ANONYMOUS.replace('sex = { role = "qi" }', 'sex = { role = "insensitive" }')
+    assert ways(tmp_path, insensitive) == anonymous | {"sex": "plain"}
+    token = 'transform = { op = "token", key = "k1", domain = "person" } }'
+    mixed = ANONYMOUS.replace('id = { role = "direct" }', 'id = { role = "direct", ' + token)
+    assert ways(tmp_path, mixed) == anonymous | {"id": "token"}
+
+
+def test_a_small_k_is_no_k_anonymous_release(tmp_path: Path) -> None:
+    assert set(ways(tmp_path, ANONYMOUS.replace("k = 5", "k = 4")).values()) == {"plain"}
+    other = ANONYMOUS.replace('type = "k-anonymity"\nk = 5', 'type = "distinct-l-diversity"\nl = 2')
+    assert set(ways(tmp_path, other).values()) == {"plain"}
+
+
+def test_a_column_that_is_made_from_another_takes_its_grade(tmp_path: Path) -> None:
+    policy = 'version = 1\n[columns]\nage = { transform = { op = "date_shift", key = "k1", subject = "id" } }\n'
+    (tmp_path / "p.toml").write_text(policy)
+    table = shipped("gbt43697")
+    found = Recipe.load(tmp_path / "p.toml").carried(NAMES, {"id": "important", "age": "general-1"}, table)
+    shifted = next(one for one in found if one.column == "age")
+    assert [str(one) for one in shifted.derived_from] == ["important"]
+    with pytest.raises(PrivacyError, match="important x research x peer"):
+        table.check(shifted, "research", "peer")
+
+
+def grade(world: Deliveries, **grades: str) -> None:
+    world.nodes["hospital"].store.database.run("UPDATE datasets SET grades = ?", (json.dumps(grades),))
+
+
+async def test_a_release_obeys_the_grades(world: Deliveries) -> None:
+    grade(world, id="general-2", name="general-2", age="general-3", sex="general-3", disease="general-4")
+    with pytest.raises(PrivacyError) as caught:
+        await world.release(MASK)  # age is only masked
+    assert caught.value.code == "grade"
+    assert "column age would leave as masked values" in caught.value.message
+    assert "general-3 x research x peer asks for a k-anonymous release" in caught.value.message
+    assert world.events("hospital").count("table_sending") == 0
+    body = await world.release(ANONYMOUS)
+    assert {one["column"]: one["least"] for one in body["rules"]} == dict.fromkeys(
+        ("age", "sex", "disease"), "k-anonymous"
+    )
+    assert [one["grade"] for one in body["rules"]] == ["general-3", "general-3", "general-4"]
+
+
+async def test_an_important_column_is_in_no_table(world: Deliveries) -> None:
+    grade(world, disease="important")
+    with pytest.raises(PrivacyError) as caught:
+        await world.release(ANONYMOUS)
+    assert "sums on shares" in caught.value.message
+    assert "ask a query over it instead" in caught.value.remedy
+    without = ANONYMOUS.replace('disease = { role = "sensitive" }\n', "")
+    await world.release(without)
+    assert world.received().column_names == ["age", "sex"]
+
+
+async def test_the_purpose_decides_too(world: Deliveries) -> None:
+    grade(world, age="general-3", name="general-2", id="general-2")
+    tokens = MASK.replace('{ op = "bucket", width = 10 }', '{ op = "token", key = "k1", domain = "age" }')
+    with pytest.raises(PrivacyError):
+        await world.release(tokens, purpose="research")
+    await world.release(tokens, purpose="operations")
+    assert world.shown[-1]["delivery"]["purpose"] == "operations"
+
+
+async def test_grades_that_are_required(world: Deliveries) -> None:
+    from dataclasses import replace
+
+    node = world.nodes["hospital"]
+    node.config = replace(node.config, grades=replace(node.config.grades, required=True))
+    with pytest.raises(PrivacyError, match="nobody graded it"):
+        await world.release(MASK)
