@@ -106,6 +106,19 @@ class Stage:
         sys.stdout.flush()
         return self._command(self.asker, "query", sql, "--yes", *words, on_note=on_note)
 
+    def command(self, party: str, *words: str) -> dict[str, Any]:
+        """Run a command of a party's; its notes are not shown.
+
+        Raises:
+            PrivcomputeError: what the command said.
+        """
+        sys.stdout.flush()
+        return self._command(party, *words, quiet=True)
+
+    def table_of(self, party: str) -> Path:
+        """The file of a party's dataset."""
+        return self._tables[party]
+
     def kill(self, party: str) -> None:
         """The party's machine fails."""
         node = self._nodes.pop(party)
