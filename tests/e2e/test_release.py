@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -157,3 +159,15 @@ def test_what_is_not_there(tmp_path: Path, words: tuple[str, ...]) -> None:
         done = hospital.run(*words, *more)
         assert done.status == 2
         assert done.error["code"] in ("no_dataset", "no_table")
+
+
+def test_the_demo(tmp_path: Path) -> None:
+    words = [*nodes.PYTHON_M, "demo", "--release", "--rows", "1000", "--json", "--keep", str(tmp_path / "kept")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    body = json.loads(done.stdout)
+    assert body["equal"] is True
+    assert body["refused"] == ["grade"]
+    assert body["grades"]["national_id"] == "general-4"
+    assert body["risk"]["after"]["prosecutor"] <= 0.1 < body["risk"]["before"]["prosecutor"]
+    assert Path(body["picture"]).read_text().startswith("<svg")

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from support.union_nodes import UnionNodes, paired_homes
 
 from privcompute.cli.app import root
-from privcompute.errors import UsageError
+from privcompute.errors import PrivacyError, UsageError
 from privcompute.node.config import Config, Grades, load, save
 from privcompute.node.datasets import Declaration, add
 from privcompute.node.grading import expand, published, recipient, rule_table
 from privcompute.node.home import Home
-from privcompute.node.rules import parse_grades
+from privcompute.node.rules import parse_allow, parse_grades
 from privcompute.node.setup import create_node
 from privcompute.node.store import Store
+from privcompute.tables.synthetic import HOSPITALS, WARDS, union_tables
 
 BODY = "id,ward,age,gene\n" + "".join(f"{i},north,{i},aa\n" for i in range(20))
 
@@ -176,3 +179,28 @@ def test_who_a_party_is(tmp_path: Path) -> None:
     assert kinds == {"hospital": "own", "lab": "own", "overseas": "cross-border", "insurer": "peer"}
     save(tmp_path / "node.toml", config)
     assert load(tmp_path / "node.toml") == config
+
+
+async def test_a_question_over_a_union_obeys_everybodys_grades(tmp_path: Path) -> None:
+    tables = {name: union_tables(200)[name] for name in HOSPITALS[:3]}
+    allow = parse_allow(["*=aggregate,group,filter,product"])
+    ranges = {"age": (Fraction(0), Fraction(127))}
+    paired_homes(tmp_path, tables, Declaration(allow, ranges, domains={"ward": tuple(WARDS)}), key="patient_id")
+    world = UnionNodes(tmp_path, list(tables))
+    graded, *_, asker = tables
+    sql = "SELECT SUM(age) AS a FROM UNION(patients) WHERE ward <> 'heart'"
+    for grade, sums, groups in (("general-4", True, True), ("important", True, False), ("core", False, False)):
+        world.edit(graded, grades={"age": grade, "ward": grade})
+        for question, passes in (
+            (sql, sums),
+            ("SELECT ward, COUNT(*) AS n FROM UNION(patients) GROUP BY ward", groups),
+        ):
+            if passes:
+                assert (await world.call("query", question, asker=asker))["status"] == "done"
+                continue
+            with pytest.raises(PrivacyError) as caught:
+                await world.call("query", question, asker=asker)
+            assert (caught.value.code, caught.value.party) == ("grade", graded)
+            # The asker is told the floor, never the grade.
+            assert grade not in caught.value.message.replace("its grade", "")
+    await world.close()
