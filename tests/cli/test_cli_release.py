@@ -59,6 +59,9 @@ async def test_from_the_request_to_the_file(made: Path, tmp_path: Path) -> None:
     gone = say(insurer, "receive", table, "-o", str(place / "x.csv"), "--json", status=2)
     assert json.loads(gone)["error"]["code"] == "no_table"
     assert not (place / "x.csv").exists()
+    assert f"forgot {table}" in say(insurer, "releases", "forget", table)
+    assert not spooled.exists()
+    assert json.loads(say(insurer, "releases", "forget", table, "--json", status=2))["error"]["code"] == "no_table"
     await world.close()
 
 

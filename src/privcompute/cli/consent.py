@@ -174,6 +174,24 @@ def releases_show(identifier: str) -> None:
         click.echo(release_text(found.body))
 
 
+@releases.command("forget")
+@click.argument("identifier", metavar="ID")
+def releases_forget(identifier: str) -> None:
+    """Remove a table that a peer delivered, or has begun to deliver, from this node."""
+    from privcompute.node.delivery import spool
+    from privcompute.node.home import Home
+
+    with open_store() as store:
+        found = store.received.get(identifier)
+        store.received.remove(found.id)
+        spool.in_file(Home.resolve(settings().home), found.id).unlink(missing_ok=True)
+        store.audit.append("table_forgotten", peer=found.manifest.sender, table=found.id)
+    if settings().json:
+        print_json({"forgotten": found.id})
+    else:
+        click.echo(f"forgot {found.id}")
+
+
 def _show_table(identifier: str) -> None:
     from privcompute.cli.delivery_text import delivery_text, table_json
 

@@ -16,7 +16,7 @@ from privcompute.transport.identity import Identity, check_signature
 
 PIECE: Final = 1 << 20
 """Bytes of every piece but the last one."""
-MAX_REPORT: Final = 1 << 20
+MAX_REPORT: Final = 128 << 10
 MAX_TABLE: Final = 1 << 40
 
 Kind = Literal["anonymized", "desensitized"]

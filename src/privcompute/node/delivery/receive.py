@@ -102,8 +102,8 @@ def _admitted(node: NodeContext, peer: str, manifest: Manifest) -> ReceivedTable
             f"this node holds at most {node.config.limits.delivery_mib} MiB of tables of one peer",
             code="too_large",
             stage="delivery",
-            remedy="its owner writes out and forgets earlier ones (`privcompute receive ID -o FILE --forget`), or"
-            " raises limits.delivery_mib in node.toml",
+            remedy="its owner forgets earlier ones (`privcompute releases forget ID`), or raises"
+            " limits.delivery_mib in node.toml",
         )
     place = node.home.path
     if shutil.disk_usage(place).free < manifest.bytes + _SPARE:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 ATTEMPTS: Final = 5
 """Attempts in a row that bring no piece further."""
 _PAUSE: Final = 1.0
+_KEPT: Final = 86_400.0
 KEY_FILE: Final = "mask-keys.toml"
 """In the home: the keys of policies, unless the owner names another file."""
 
@@ -196,7 +199,7 @@ def _made(node: NodeContext, wish: Wish, dataset: Dataset, recipe: Recipe) -> tu
         shown_report(recipe.kind, report, [name for name, _ in columns]), sort_keys=True, ensure_ascii=True
     )
     if len(shown) > MAX_REPORT:
-        raise UsageError("the report is longer than 1 MiB", code="too_large", remedy="release fewer columns")
+        raise UsageError("the report is longer than 128 KiB", code="too_large", remedy="release fewer columns")
     manifest = Manifest(
         id=identifier,
         sender=node.name,
@@ -217,11 +220,12 @@ def _made(node: NodeContext, wish: Wish, dataset: Dataset, recipe: Recipe) -> tu
 
 
 def _tidy(node: NodeContext) -> None:
-    """Remove what lies in the spool and belongs to no delivery that may still continue."""
+    """Remove what has lain in the spool for a day and belongs to no delivery that may still continue."""
     wanted = {one.manifest.id for one in node.store.sent.all() if one.state != "delivered"}
     for path in spool.out_file(node.home, "x").parent.iterdir():
-        if path.suffix == ".arrow" and path.stem not in wanted:
-            path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another release of this node has just ended
+            if path.stem not in wanted and path.stat().st_mtime < time.time() - _KEPT:
+                path.unlink()
 
 
 async def _deliver(node: NodeContext, ready: _Ready, observer: Observer) -> str:

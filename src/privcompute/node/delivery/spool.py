@@ -101,7 +101,7 @@ def _clean(name: str, column: Any) -> Any:
 def _pieces(table: pa.Table) -> Iterator[pa.RecordBatch]:
     rows = max(1, table.num_rows * _BATCH_BYTES // max(1, table.nbytes))
     for batch in table.to_batches(max_chunksize=rows):
-        if batch.get_total_buffer_size() <= MOST_BODY // 2 or batch.nbytes <= MOST_BODY // 2:
+        if batch.nbytes <= MOST_BODY // 2:
             yield batch
         elif batch.num_rows > 1:
             for row in range(batch.num_rows):

@@ -166,9 +166,13 @@ class ReceivedTables:
         return [_received(row) for row in self._database.rows("SELECT * FROM received_tables ORDER BY at")]
 
     def waiting_bytes(self, peer: str) -> int:
-        """What the tables of one peer take in the spool, or will."""
-        rows = self._database.rows("SELECT manifest FROM received_tables WHERE peer = ?", (peer,))
-        return sum(int(json.loads(row["manifest"])["bytes"]) for row in rows)
+        """What the tables of one peer and their manifests take on the disk, or will."""
+        row = self._database.row(
+            "SELECT coalesce(sum(json_extract(manifest, '$.bytes') + length(manifest) + 4096), 0)"
+            " FROM received_tables WHERE peer = ?",
+            (peer,),
+        )
+        return int(row[0]) if row is not None else 0
 
 
 def _sent(row: Any) -> SentTable:
