@@ -144,7 +144,15 @@ def test_rolled_up_classes_are_those_of_the_rows(
     rows: list[tuple[int, int, int, int]], nodes: list[tuple[int, int, int]]
 ) -> None:
     """Whatever tables earlier checks left behind, a node's classes are those of plain grouping."""
-    data = tables(rows)
+    for eager in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("privcompute.anonymize.search.tables._EAGER", 1000 if eager else 0)
+            _compare_with_plain_grouping(tables(rows), rows, nodes)
+
+
+def _compare_with_plain_grouping(
+    data: Tables, rows: list[tuple[int, int, int, int]], nodes: list[tuple[int, int, int]]
+) -> None:
     columns = data.columns
     for node in nodes:
         checked = data.check(tuple(min(n, c.height) for n, c in zip(node, columns, strict=True)))
@@ -154,6 +162,7 @@ def test_rolled_up_classes_are_those_of_the_rows(
             groups.setdefault(row, []).append(rows[place][3])
         assert sorted(map(len, groups.values())) == sorted(checked.classes.size.tolist())
         held = checked.classes.histogram("s")
+        assert (held.size == checked.classes.size).all()
         counts = sorted(
             tuple(sorted(zip(held.value[a:b].tolist(), held.count[a:b].tolist(), strict=True)))
             for a, b in itertools.pairwise(held.start.tolist())

@@ -38,6 +38,24 @@ def class_histograms(
         The number of entries written.
     """
     classes = start.shape[0] - 1
+    written = np.int64(0)
+    if classes * values <= 4 * holder.shape[0] + 65_536:
+        # Few classes: a table of all counts, in one pass.
+        table = np.zeros(classes * values, np.int64)
+        for e in range(holder.shape[0]):
+            owner = slot[holder[e]]
+            if owner >= 0:
+                table[owner * values + value[e]] += count[e]
+        for owner in range(classes):
+            start[owner] = written
+            for code in range(values):
+                rows = table[owner * values + code]
+                if rows > 0:
+                    out_value[written] = code
+                    out_count[written] = rows
+                    written += 1
+        start[classes] = written
+        return written
     # Counting sort of the entries by class, then one pass a class over a row of counters.
     begin = np.zeros(classes + 1, np.int64)
     for e in range(holder.shape[0]):
@@ -55,7 +73,6 @@ def class_histograms(
             cursor[one] += 1
     row = np.zeros(values, np.int64)
     met = np.empty(values, np.int64)
-    written = np.int64(0)
     for one in range(classes):
         start[one] = written
         found = 0

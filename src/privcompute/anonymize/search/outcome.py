@@ -97,6 +97,11 @@ def judge(task: Task, node: Node) -> Judged:
     part = task.part
     checked = task.tables.check(node)
     classes = checked.classes
+    # Sizes first: most nodes that fail do so by them, and no histogram is made for those.
+    kept = kept_by([model for model in part if not model.columns and not model.of_table], classes)
+    suppressed = classes.rows - int(classes.size[kept].sum())
+    if suppressed > task.limit:
+        return Judged(checked, kept, suppressed, good=False, passes=False)
     kept = kept_by(part, classes)
     suppressed = classes.rows - int(classes.size[kept].sum())
     passes = suppressed <= task.limit and not any(model.forbids(classes) for model in part)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,9 @@ _DENSE = 1 << 22
 """Key spaces up to this size may be counted in a table of all keys, if there are not many times fewer tuples."""
 
 _KEYS = 1 << 62
+_EAGER = 200_000
+"""Entries of a sensitive column up to which rolled-up tables carry their own."""
+
 _CACHED_TABLES = 1024
 _CACHED_TUPLES = 6_000_000
 """Tuples that rolled-up tables may hold together: at 9 columns some 30 bytes each."""
@@ -146,7 +149,7 @@ class Tables:
             slot, first, size, population, outside = _table_first(slot, first, size, population)
         kept = len(size)
         histograms: dict[str, Callable[[], Histogram]] = {
-            name: self._histogram_maker(name, table, slot, kept) for name in self._sensitive
+            name: self._histogram_maker(name, table, node, slot, kept) for name in self._sensitive
         }
         classes = Classes(size, population, outside, histograms, table.population is not None)
         return Checked(node, classes, table, slot, first)
@@ -233,6 +236,8 @@ class Tables:
         population = np.concatenate([classes.population, classes.outside]) if classes.sampled else None
         entries = {}
         for name in self._sensitive:
+            if len(self.base.entries[name].holder) > _EAGER:
+                continue  # they are made from the base where they are asked for, which is seldom
             found = classes.histogram(name)
             holder = np.repeat(np.arange(len(classes), dtype=np.int32), np.diff(found.start))
             entries[name] = Entries(holder, found.value, found.count)
@@ -264,19 +269,21 @@ class Tables:
                 return slot, size[:found].copy(), first[:found].copy()
             earlier = slot.copy()
 
-    def _histogram_maker(self, name: str, table: Grouped, slot: Slots, classes: int) -> Callable[[], Histogram]:
-        made: list[Histogram] = []
-
+    def _histogram_maker(
+        self, name: str, table: Grouped, node: Node, slot: Slots, classes: int
+    ) -> Callable[[], Histogram]:
+        @cache
         def make() -> Histogram:
-            if not made:
-                one, entries = self._sensitive[name], table.entries[name]
-                start = np.empty(classes + 1, np.int64)
-                value, count = np.empty_like(entries.value), np.empty_like(entries.count)
-                written = class_histograms(
-                    slot, entries.holder, entries.value, entries.count, one.values, start, value, count
-                )
-                made.append(Histogram(start, value[:written], count[:written], self.totals[name], one.tree))
-            return made[0]
+            if name not in table.entries:
+                # Classes are numbered as they are first met, and tables keep that order: the numbers are the same.
+                return self._checked(node, self.base).classes.histogram(name)
+            one, entries = self._sensitive[name], table.entries[name]
+            start = np.empty(classes + 1, np.int64)
+            value, count = np.empty_like(entries.value), np.empty_like(entries.count)
+            written = class_histograms(
+                slot, entries.holder, entries.value, entries.count, one.values, start, value, count
+            )
+            return Histogram(start, value[:written], count[:written], self.totals[name], one.tree)
 
         return make
 
