@@ -319,3 +319,21 @@ class TestCommands:
         assert "t-closeness-hierarchical(illness)" in done.stdout
         assert "dankar" in done.stdout
         assert run(*words, "--hierarchy", "age=h.csv").exit_code == 2
+
+
+def test_public_names_are_what_they_are_in_any_order() -> None:
+    """No public function has the name of a module, which would take its place once the module is imported."""
+    import subprocess
+    import sys
+
+    code = (
+        "import privcompute.anonymize as a\n"
+        "for names in (a.__all__, a.__all__[::-1]):\n"
+        "    assert all(callable(getattr(a, name)) for name in names), names\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    here = Path(__file__).parents[2] / "src" / "privcompute" / "anonymize"
+    import privcompute.anonymize
+
+    assert not {path.stem for path in here.iterdir()} & set(privcompute.anonymize.__all__)

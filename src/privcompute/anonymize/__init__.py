@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from privcompute.anonymize.hierarchy.tree import Hierarchy
-    from privcompute.anonymize.measure import Measured, measure
+    from privcompute.anonymize.measuring import Measured, measure
     from privcompute.anonymize.policy import Policy
     from privcompute.anonymize.release import Explained, Released
     from privcompute.anonymize.report import Report
 
 _FROM = {
     "hierarchy.tree": ("Hierarchy",),
-    "measure": ("Measured", "measure"),
+    "measuring": ("Measured", "measure"),
     "policy": ("Policy",),
     "release": ("Explained", "Released"),
     "report": ("Report",),
