@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from fractions import Fraction
@@ -14,6 +15,7 @@ from support.union_nodes import UnionNodes, paired_homes
 
 from privcompute.cli.app import root
 from privcompute.errors import PrivacyError, UsageError
+from privcompute.node.checkup import examine
 from privcompute.node.config import Config, Grades, load, save
 from privcompute.node.datasets import Declaration, add
 from privcompute.node.grading import expand, published, recipient, rule_table
@@ -179,6 +181,27 @@ def test_who_a_party_is(tmp_path: Path) -> None:
     assert kinds == {"hospital": "own", "lab": "own", "overseas": "cross-border", "insurer": "peer"}
     save(tmp_path / "node.toml", config)
     assert load(tmp_path / "node.toml") == config
+
+
+def test_grades_of_another_profile_let_nothing_pass_and_doctor_says_so(home: Path) -> None:
+    made = dataset(home, age="general-1", ward="general-2").dataset
+    text = (home / "node.toml").read_text().replace('profile = "gbt43697"', 'profile = "jrt0197"')
+    (home / "node.toml").write_text(text)
+    assert published(load(home / "node.toml"), made, ["insurer"]).floors == {"age": "forbidden", "ward": "forbidden"}
+    findings = asyncio.run(examine(Home(home)))
+    assert any("do not have the grades of age, ward" in one.text for one in findings)
+    (home / "node.toml").write_text(text.replace('rules = ""', 'rules = "gone.toml"'))
+    with pytest.raises(UsageError) as caught:
+        published(load(home / "node.toml"), made, ["insurer"])
+    assert (caught.value.code, "gone" in str(caught.value)) == ("grade_rules", False)
+    assert any(one.about == "grades" and one.state == "fail" for one in asyncio.run(examine(Home(home))))
+
+
+def test_the_grade_of_a_column_that_has_gone_can_be_taken_back(home: Path) -> None:
+    dataset(home, gene="general-4")
+    (home.parent / "t.csv").write_text("id,ward,age\n" + "".join(f"{i},north,{i}\n" for i in range(20)))
+    assert run(home, "dataset", "edit", "t", status=2)["error"]["code"] == "no_such_column"
+    assert run(home, "dataset", "edit", "t", "--grade", "gene=")["grades"] == {}
 
 
 async def test_a_question_over_a_union_obeys_everybodys_grades(tmp_path: Path) -> None:

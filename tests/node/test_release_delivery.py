@@ -173,6 +173,20 @@ async def test_a_size_over_the_limit_is_refused_before_a_byte_comes(made: Path, 
     await world.close()
 
 
+@pytest.mark.parametrize("party", ["hospital", "insurer"])
+async def test_a_spool_that_cannot_be_written(world: Deliveries, party: str) -> None:
+    place = world.nodes[party].home.spool
+    if place.exists():
+        shutil.rmtree(place)
+    place.write_text("in the way")
+    with pytest.raises((UsageError, PeerError)) as caught:
+        await world.release()
+    assert caught.value.code == "no_room"
+    place.unlink()
+    await world.release()
+    assert world.received().num_rows == ROWS
+
+
 class _Harmed(ChannelWrapper):
     """The receiver's end of a link, on which one thing goes wrong."""
 

@@ -93,6 +93,7 @@ async def test_a_release_obeys_the_grades(world: Deliveries) -> None:
     assert "column age would leave as masked values" in caught.value.message
     assert "general-3 x research x peer asks for a k-anonymous release" in caught.value.message
     assert world.events("hospital").count("table_sending") == 0
+    assert world.events("hospital")[-1] == "release_refused"
     body = await world.release(ANONYMOUS)
     assert {one["column"]: one["least"] for one in body["rules"]} == dict.fromkeys(
         ("age", "sex", "disease"), "k-anonymous"

@@ -14,6 +14,7 @@ from privcompute.errors import PrivcomputeError
 from privcompute.node import calibration, local_socket
 from privcompute.node.config import Config
 from privcompute.node.config import load as load_config
+from privcompute.node.grading import rule_table, unknown_grades
 from privcompute.node.home import Home
 from privcompute.node.store import Store
 from privcompute.transport.address import Address
@@ -58,6 +59,7 @@ async def examine(home: Home) -> list[Finding]:
         findings += _state(store)
         findings += await _port(home, config)
         findings += _datasets(store)
+        findings += _grades(store, config)
         findings += await _peers(store, identity)
     finally:
         store.close()
@@ -151,6 +153,24 @@ def _datasets(store: Store) -> Iterator[Finding]:
             yield Finding(
                 about, "warn", "its source has changed", f"run `privcompute dataset edit {one.name} --refresh`"
             )
+
+
+def _grades(store: Store, config: Config) -> Iterator[Finding]:
+    """The rules can be read, and know every grade that was given."""
+    try:
+        table = rule_table(config)
+    except PrivcomputeError as error:
+        yield _failed("grades", error)
+        return
+    for dataset in store.datasets.all():
+        if wrong := unknown_grades(dataset.grades, table):
+            yield Finding(
+                f"dataset {dataset.name}",
+                "fail",
+                f"the rules {table.name} do not have the grades of {', '.join(wrong)}: no query may use these columns",
+                f"give them other grades: `privcompute dataset edit {dataset.name} --grade COL=GRADE`",
+            )
+    yield Finding("grades", "ok", f"rules {table.name}" + (", grades required" if table.required else ""))
 
 
 async def _peers(store: Store, identity: Identity) -> list[Finding]:

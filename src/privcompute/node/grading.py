@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from privcompute.errors import UsageError
 from privcompute.grades import RuleTable, Technique, load, parse_grade
 from privcompute.node import rules
 
@@ -44,16 +45,27 @@ def published(config: Config, dataset: Dataset, others: Iterable[str]) -> Datase
     """The entry as these parties see it: with the floors that hold if all of them take part in a query.
 
     Raises:
-        UsageError: the rules will not do, or a stored grade is none of theirs.
+        UsageError: `grade_rules`, without a word on what is wrong: a peer may hear it.
     """
     entry = dataset.entry
-    table = rule_table(config)
+    try:
+        table = rule_table(config)
+    except UsageError:
+        raise UsageError(
+            "this node cannot read its rules for grades",
+            code="grade_rules",
+            party=config.name,
+            remedy=f"the owner of {config.name} runs `privcompute doctor`",
+        ) from None
+    lost = unknown_grades(dataset.grades, table)
     kinds = {recipient(config, one) for one in others if one != config.name} or {"own"}
     floors = {}
     for column in entry.columns:
         text = dataset.grades.get(column.name)
         grade = parse_grade(text) if text else None
-        least = max(table.floor(grade, QUERY_PURPOSE, kind) for kind in kinds)
+        # Of a grade that the rules do not have nobody can say what it permits.
+        bound = (table.floor(grade, QUERY_PURPOSE, kind) for kind in kinds) if column.name not in lost else ()
+        least = max(bound, default=Technique.FORBIDDEN)
         # Every query is at least as strong as a k-anonymous release: it shows sums, and groups of enough people.
         if least > Technique.K_ANONYMOUS:
             floors[column.name] = least.value
@@ -72,9 +84,18 @@ def expand(grades: Mapping[str, str], columns: Sequence[Column], config: Config)
             table.check_grade(parse_grade(text))
     found = {one.name: grades["*"] for one in columns if grades.get("*")}
     for named, text in grades.items():
-        if named != "*":
+        # A grade may be taken back of a column that has gone.
+        if text and named != "*":
             found[rules.named_column(named, columns, "--grade").name] = text
-    return {name: text for name, text in found.items() if text}
+        elif not text:
+            found = {name: kept for name, kept in found.items() if name.casefold() != named.casefold()}
+    return found
+
+
+def unknown_grades(grades: Mapping[str, str], table: RuleTable) -> list[str]:
+    """The columns whose grade a table does not have: it was given under another one."""
+    known = set(table.names())
+    return sorted(name for name, text in grades.items() if parse_grade(text).grade not in known)
 
 
 def notes(grades: Mapping[str, str], entry: DatasetEntry, config: Config) -> tuple[str, ...]:

@@ -35,6 +35,10 @@ async def take_delivery(node: NodeContext, peer: str, channel: Channel) -> None:
     """
     try:
         await _take(node, peer, channel)
+    except OSError:
+        error = PeerError("this node cannot write its spool", code="no_room", party=node.name, stage="delivery")
+        await channel.abort(error)
+        raise error from None
     except BaseException as error:
         await channel.abort(_told(error, node.name))
         raise

@@ -102,7 +102,11 @@ async def release(node: NodeContext, wish: Wish, consent: Agree, observer: Obser
         TransportError: the link failed again and again; the same release later continues where it ended.
     """
     observer(Progress(node.name, "preparing the table", 0, 1))
-    ready = await asyncio.to_thread(_prepare, node, wish)
+    try:
+        ready = await asyncio.to_thread(_prepare, node, wish)
+    except PrivacyError as error:
+        node.store.audit.append("release_refused", peer=wish.to, dataset=wish.dataset, code=error.code)
+        raise
     observer(Progress(node.name, "preparing the table", 1, 1))
     answer = consent(ready.to_json())
     if not (await answer if inspect.isawaitable(answer) else answer):
@@ -186,7 +190,7 @@ def _continued(
     path = spool.out_file(node.home, found.manifest.id)
     if not path.exists() or spool.digest_of(path) != found.manifest.sha256:
         return None
-    return found.manifest, path, {}
+    return found.manifest, path, dict(found.manifest.report_object())
 
 
 def _made(node: NodeContext, wish: Wish, dataset: Dataset, recipe: Recipe) -> tuple[Manifest, Path, dict[str, Any]]:

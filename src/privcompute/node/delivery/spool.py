@@ -34,8 +34,19 @@ def in_file(home: Home, identifier: str) -> Path:
 
 def _directory(home: Home, way: str) -> Path:
     place = home.spool / way
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(error) from None
     return place
+
+
+def _unwritable(error: OSError) -> UsageError:
+    return UsageError(
+        f"cannot write the spool: {error.strerror or 'input or output error'}",
+        code="no_room",
+        remedy="make room on the disk of the node's home",
+    )
 
 
 def write_stream(path: Path, tables: Iterable[pa.Table]) -> tuple[tuple[tuple[str, str], ...], int]:
@@ -67,6 +78,8 @@ def write_stream(path: Path, tables: Iterable[pa.Table]) -> tuple[tuple[tuple[st
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+    except OSError as error:
+        raise _unwritable(error) from None
     finally:
         part.unlink(missing_ok=True)
     return tuple((one.name, str(one.type)) for one in schema), rows
