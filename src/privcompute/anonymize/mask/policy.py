@@ -44,7 +44,21 @@ OPERATORS: Final[Mapping[str, type[Operator]]] = MappingProxyType(
     {one.op: one for one in (Keep, Mask, Redact, Token, Fpe, DateShift, Bucket, Noise, Surrogate)}
 )
 OTHERS: Final = ("keep", "drop", "refuse")
-SECTIONS: Final = ("version", "locale", "columns", "desensitize", "nulls", "models", "population", "search", "grading", "output")
+SECTIONS: Final = (
+    *("version", "locale", "columns", "desensitize", "nulls"),
+    *("models", "population", "search", "grading", "output"),
+)
+    "version",
+    "locale",
+    "columns",
+    "desensitize",
+    "nulls",
+    "models",
+    "population",
+    "search",
+    "grading",
+    "output",
+)
 """What a policy's document may hold; what this part does not read is checked by `anonymize`."""
 
 ROLES: Final = ("direct", "qi", "sensitive", "insensitive")
