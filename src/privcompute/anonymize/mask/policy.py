@@ -48,17 +48,6 @@ SECTIONS: Final = (
     *("version", "locale", "columns", "desensitize", "nulls"),
     *("models", "population", "search", "grading", "output"),
 )
-    "version",
-    "locale",
-    "columns",
-    "desensitize",
-    "nulls",
-    "models",
-    "population",
-    "search",
-    "grading",
-    "output",
-)
 """What a policy's document may hold; what this part does not read is checked by `anonymize`."""
 
 ROLES: Final = ("direct", "qi", "sensitive", "insensitive")
