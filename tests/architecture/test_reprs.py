@@ -43,6 +43,7 @@ PUBLIC = {
     "privcompute.anonymize.detect.tables.Tables": "what the source and public lists state",
     "privcompute.anonymize.mask.flow.Report": "how many rows there were",
     "privcompute.node.delivery.manifest.Manifest": "what the receiver is told of a table, and how many rows it has",
+    "privcompute.union.paillier_messages.Layout": "how numbers lie in ciphertexts",
     "privcompute.node.setup.NewNode": "a fingerprint and a calibration",
 }
 """Classes whose fields look secret and are public, with the reason."""

@@ -96,6 +96,7 @@ def fill_postgres(running: postgres.Server, table: str = "same", of: Sequence[tu
     words = {"DOUBLE": "double precision", "VARCHAR": "text"}
     with dbapi.connect(running.admin, autocommit=True) as connection, connection.cursor() as cursor, duck(of) as oracle:
         declared = ", ".join(f"{name} {words.get(_TYPES[name], _TYPES[name])}" for name in COLUMNS)
+        cursor.execute(f"DROP TABLE IF EXISTS {table}")  # another suite of this worker may have made it
         cursor.execute(f"CREATE TABLE {table} ({declared})")
         literals = ", ".join(f"CAST({name} AS VARCHAR)" for name in COLUMNS)
         for row in oracle.execute(f"SELECT {literals} FROM same").fetchall():
