@@ -109,9 +109,9 @@ class Mailbox:
         if self._handler is not None:
             self._handler(kind, body)
 
-    def heard(self) -> None:
-        """A sign of life: deadlines count from here. From any thread."""
-        self._heard = time.monotonic()
+    def heard(self, at: float | None = None) -> None:
+        """A sign of life, now or ``at`` a time of the monotonic clock: deadlines count from it. From any thread."""
+        self._heard = time.monotonic() if at is None else at
 
     @property
     def held(self) -> int:

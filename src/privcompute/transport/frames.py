@@ -20,6 +20,9 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from privcompute.errors import MAX_TEXT, PeerError, PrivcomputeError, UsageError, class_named
 from privcompute.session.channel import MAX_LABEL
 from privcompute.transport.identity import NAME_PATTERN
@@ -129,6 +132,7 @@ class Reader:
         self._label = ""
         self._total = 0
         self._next = 0  # offset the next MORE must have; 0: no message is under way
+        self._header = b""  # and its header
 
     def read(self, frame: bytes) -> Chunk | Signal | Close | Abort:
         """What a frame says.
@@ -148,6 +152,30 @@ class Reader:
         if kind == ABORT and len(frame) <= MAX_ABORT + _SMALL.size:
             return Abort(self._abort(frame[_SMALL.size :]))
         raise self._bad("a frame of an unknown kind")
+
+    def place(self, frame: bytes, message: npt.NDArray[np.uint8]) -> int:
+        """Copies the next bytes of the message under way to their place, without holding up other threads.
+
+        Few steps, because each costs: between two chunks of a megabyte the processor has forgotten how it was done.
+
+        Args:
+            frame: Any frame.
+            message: All of the message, of its announced size.
+
+        Returns:
+            How many bytes of it are still to come; -1: the frame is not that MORE, and `read` tells what it is.
+        """
+        start, total = self._next, self._total
+        end = min(start + CHUNK, total)
+        if not start or frame[: _MORE.size] != self._header or len(frame) != _MORE.size + end - start:
+            return -1
+        message[start:end] = np.frombuffer(frame, np.uint8, offset=_MORE.size)
+        self._expect(end)
+        return total - end
+
+    def _expect(self, offset: int) -> None:
+        self._next = offset if offset < self._total else 0
+        self._header = more_header(offset)
 
     def _first(self, frame: bytes) -> Chunk:
         if self._next:
@@ -179,8 +207,7 @@ class Reader:
     def _chunk(self, offset: int, data: memoryview) -> Chunk:
         if len(data) != min(self._total - offset, CHUNK):
             raise self._bad("a chunk of a wrong size")
-        end = offset + len(data)
-        self._next = end if end < self._total else 0
+        self._expect(offset + len(data))
         return Chunk(self._label, self._total, offset, data)
 
     def _signal(self, frame: bytes) -> Signal:

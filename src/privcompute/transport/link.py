@@ -226,6 +226,11 @@ class GrpcLink:
                 if broken or self._discard:
                     closed = closed or frame[:1] in _LAST
                     continue
+                if self._filling is not None and (left := reader.place(frame, self._filling)) >= 0:
+                    self._mailbox.heard(self._moved)
+                    if not left:
+                        self._filled()
+                    continue
                 try:
                     item = reader.read(frame)
                 except PeerError as bad:
@@ -233,10 +238,10 @@ class GrpcLink:
                     self._pass(bad)
                     continue
                 closed = closed or isinstance(item, Close | Abort)
-                if isinstance(item, Chunk) and len(item.data) < item.total:
-                    self._fill(item)
-                else:
+                if not isinstance(item, Chunk) or len(item.data) == item.total:
                     self._pass(item)
+                elif item.offset == 0:
+                    self._begin(item)
         except Exception as error:  # gRPC raises several kinds, and any of them means that the stream is over
             failure = error
         finally:
@@ -249,22 +254,19 @@ class GrpcLink:
 
     # -- the reader's thread ----------------------------------------------------------------------------------------
 
-    def _fill(self, chunk: Chunk) -> None:
-        """Copies a piece of a large message to its place; numpy does so without holding up the other threads."""
-        if chunk.offset == 0:
-            begin = _Begin(chunk.label, chunk.total)
-            self._pass(begin)
-            self._wait(lambda seconds: bool(wait([begin.buffer], seconds).done))
-            buffer = begin.buffer.result() if begin.buffer.done() else None
-            self._filling = None if buffer is None else np.frombuffer(buffer, dtype=np.uint8)
-        if self._filling is None:
-            return
-        self._mailbox.heard()
-        end = chunk.offset + len(chunk.data)
-        self._filling[chunk.offset : end] = np.frombuffer(chunk.data, dtype=np.uint8)
-        if end == chunk.total:
-            self._filling = None
-            self._pass(_Filled())
+    def _begin(self, chunk: Chunk) -> None:
+        """Asks the loop for a buffer and puts the beginning of a large message there."""
+        begin = _Begin(chunk.label, chunk.total)
+        self._pass(begin)
+        self._wait(lambda seconds: bool(wait([begin.buffer], seconds).done))
+        buffer = begin.buffer.result() if begin.buffer.done() else None
+        if buffer is not None:
+            self._filling = np.frombuffer(buffer, dtype=np.uint8)
+            self._filling[: len(chunk.data)] = np.frombuffer(chunk.data, dtype=np.uint8)
+
+    def _filled(self) -> None:
+        self._filling = None
+        self._pass(_Filled())
 
     def _pass(self, item: _Item) -> None:
         """Waits for a place on the bridge, then passes the item to the loop."""

@@ -59,13 +59,13 @@ class Outbox(Iterator[bytes]):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._messages: deque[_Message] = deque()
         self._signals: dict[str, bytes] = {}
         self._last: bytes | None = None
         self._ended = False
         self._small = 0
-        self._copying: _Message | None = None
         self.frames = 0  # taken by gRPC so far
         self.moved = time.monotonic()  # when it last took one
         self.drained = asyncio.Event()  # everything up to `finish` was taken, or the link is gone
@@ -79,7 +79,7 @@ class Outbox(Iterator[bytes]):
         """
         views = [view for view in (memoryview(part).cast("B") for part in parts) if len(view)]
         total = sum(len(view) for view in views)
-        with self._changed:
+        with self._lock:
             if self._ended or self._last is not None:
                 gone: asyncio.Future[None] = self._loop.create_future()
                 gone.cancel()
@@ -96,23 +96,23 @@ class Outbox(Iterator[bytes]):
 
     def signal(self, kind: str, frame: bytes) -> None:
         """Queues an out-of-band frame; it replaces one of the same kind that still waits, and goes first."""
-        with self._changed:
+        with self._lock:
             if len(self._signals) < 16 or kind in self._signals:
                 self._signals[kind] = frame
                 self._changed.notify()
 
     def withdraw(self, taken: asyncio.Future[None]) -> bool:
         """Takes back a message of which nothing was taken yet; False if part of it is on its way."""
-        with self._changed:
+        with self._lock:
             for message in self._messages:
-                if message.taken is taken and message.offset == 0 and message is not self._copying:
+                if message.taken is taken and message.offset == 0:
                     self._messages.remove(message)
                     return True
         return taken.done()
 
     def finish(self, last: bytes, *, drop: bool = False) -> None:
         """Ends the stream with one last frame, after what is queued or (``drop``) instead of it."""
-        with self._changed:
+        with self._lock:
             if drop:
                 self._forget()
             if self._last is None and not self._ended:
@@ -121,7 +121,7 @@ class Outbox(Iterator[bytes]):
 
     def kill(self) -> None:
         """The link is gone: nothing more is taken. From any thread."""
-        with self._changed:
+        with self._lock:
             self._forget()
             self._ended = True
             self._changed.notify()
@@ -136,7 +136,7 @@ class Outbox(Iterator[bytes]):
         self._small = 0
 
     def __next__(self) -> bytes:
-        with self._changed:
+        with self._lock:
             while not (self._signals or self._messages or self._last is not None or self._ended):
                 self._changed.wait()
             self.frames += 1
@@ -149,18 +149,15 @@ class Outbox(Iterator[bytes]):
                 self._ended = True
                 self._on_loop(self.drained.set)
                 return self._last or b""
-            message = self._copying = self._messages[0]
-        # The copy runs without the lock: `put` must not wait for it. Only this thread moves the head of the queue.
-        frame = message.next_frame()
-        if message.offset == message.total:
-            with self._changed:
-                if self._messages and self._messages[0] is message:
-                    self._messages.popleft()
-                    self._small -= message.total + _EACH if message.taken is None else 0
-            message.views = []
-            if message.taken is not None:
-                self._on_loop(_done, message.taken)
-        return frame
+            # The copy holds the lock, as it holds Python's own: who withdraws or forgets a message may change it after.
+            message = self._messages[0]
+            frame = message.next_frame()
+            if message.offset == message.total:
+                self._messages.popleft()
+                self._small -= message.total + _EACH if message.taken is None else 0
+                if message.taken is not None:
+                    self._on_loop(_done, message.taken)
+            return frame
 
     def _on_loop(self, call: object, *args: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
