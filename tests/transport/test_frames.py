@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -89,9 +90,11 @@ BEGUN = first(total=CHUNK + 5, data=BIG)
     ],
 )
 def test_bad_frames(frames: list[bytes]) -> None:
-    reader = Reader("peer")
+    reader, place = Reader("peer"), np.full(CHUNK + 5, 7, np.uint8)
     for frame in frames[:-1]:
         reader.read(frame)
+    assert reader.place(frames[-1], place) < 0
+    assert (place == 7).all()
     with pytest.raises(PeerError) as caught:
         reader.read(frames[-1])
     assert (caught.value.code, caught.value.party) == ("bad_frame", "peer")
@@ -119,6 +122,24 @@ def test_a_message_of_three_chunks() -> None:
         ("x", total, 2 * CHUNK, 1),
     ]
     assert isinstance(reader.read(first(label=b"y")), Chunk)
+
+
+def test_chunks_go_to_their_place() -> None:
+    total = 2 * CHUNK + 3
+    whole = np.random.default_rng(1).integers(0, 256, total, dtype=np.uint8)
+    reader, place = Reader("peer"), np.zeros(total, np.uint8)
+    begin = reader.read(first(total=total, data=whole[:CHUNK].tobytes()))
+    assert isinstance(begin, Chunk)
+    place[:CHUNK] = np.frombuffer(begin.data, np.uint8)
+    second, third = (more_header(at) + whole[at : at + CHUNK].tobytes() for at in (CHUNK, 2 * CHUNK))
+    assert reader.place(third, place) < 0  # out of turn
+    assert reader.place(second, place) == 3
+    assert reader.place(second, place) < 0  # once more
+    assert reader.place(signal_frame("progress", b"half"), place) < 0
+    assert reader.place(third + b"x", place) < 0
+    assert reader.place(third, place) == 0
+    assert np.array_equal(place, whole)
+    assert reader.place(third, place) < 0  # no message is under way
 
 
 def test_words_between_chunks() -> None:
