@@ -20,6 +20,7 @@ from privcompute.anonymize.models import (
     DeltaPresence,
     DistinctLDiversity,
     EntropyLDiversity,
+    EstimatedKMap,
     KAnonymity,
     KMap,
     Model,
@@ -181,6 +182,38 @@ def test_models_of_a_population() -> None:
     assert error.value.code == "no_population"
 
 
+def poisson(mean: float, rows: int) -> float:
+    return math.exp(-mean) * mean**rows / math.factorial(rows)
+
+
+@given(
+    k=st.integers(1, 60),
+    sample=st.integers(1, 400),
+    times=st.integers(1, 50),
+    percent=st.sampled_from([0.01, 1, 5, 50]),
+)
+def test_estimated_k_map_by_its_definition(k: int, sample: int, times: int, percent: float) -> None:
+    population, significance = sample * times, percent / 100
+    mean = k / times
+    for estimator, first, more in (("zero-truncated-poisson", 1, 1), ("poisson", 0, 2)):
+        there = sum(poisson(mean, rows) for rows in range(first, 150))
+        part = [sum(poisson(mean, rows) for rows in range(first, c + 1)) / there for c in range(first, k)]
+        wanted = next((c + more for c, share in enumerate(part, first) if share >= 1 - significance), k)
+        model = EstimatedKMap(k, population, significance, estimator)  # type: ignore[arg-type]  # one of the two
+        assert model.rows_for(sample) == min(wanted, k, sample)
+
+
+def test_estimated_k_map_counts_suppressed_rows_as_sampled() -> None:
+    """A half of the population, of which half is shown: a class of 20 there shows about 10 here, not 5."""
+    model = EstimatedKMap(20, 2000)
+    size = np.array([18, 17])
+    assert model.rows_for(1000) == 19
+    assert model.holds(Classes(size, size, size[:0], table_rows=1000)).tolist() == [False, False]
+    assert model.measure(Classes(size, size, size[:0], table_rows=1000)) == {"rows": 17, "rows_asked": 19}
+    assert model.rows_for(10**9) == 20
+    assert EstimatedKMap(1 << 24, 1 << 25).rows_for(1 << 24) == pytest.approx((1 << 23) + 2.326 * 2896, abs=5)
+
+
 def test_models_of_the_table_drop_the_smallest_classes() -> None:
     classes = Classes(np.array([1, 1, 2, 8]), np.array([1, 1, 2, 8]), np.empty(0, np.int64))
     assert AverageRisk(0.34).holds(classes).tolist() == [True] * 4
@@ -207,6 +240,10 @@ def test_models_of_the_table_drop_the_smallest_classes() -> None:
         lambda: DeltaDisclosure("s", 1, "10"),  # type: ignore[arg-type]  # refused
         lambda: AverageRisk(0),
         lambda: PopulationUniqueness(2, 10),
+        lambda: EstimatedKMap(0, 100),
+        lambda: EstimatedKMap(3, 0),
+        lambda: EstimatedKMap(3, 100, 0.0),
+        lambda: EstimatedKMap(3, 100, 0.01, "binomial"),  # type: ignore[arg-type]  # refused
     ],
 )
 def test_parameters_out_of_range(make: Any) -> None:

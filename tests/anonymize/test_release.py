@@ -296,6 +296,23 @@ def test_a_population_and_its_models(tmp_path: Path) -> None:
     assert error.value.code == "population_lacks_rows"
 
 
+def test_a_population_of_which_only_the_size_is_known() -> None:
+    text = POLICY.replace('type = "k-anonymity"\nk = 2', 'type = "estimated-k-map"\nk = 6').replace(
+        "[search]", "[population]\nrows = 120\n[search]"
+    )
+    released = Policy.from_text(text).apply(people())
+    (found,) = released.report.body["models"]
+    asked = {"k": 6, "population": 120, "significance": 0.01, "estimator": "zero-truncated-poisson"}
+    assert found["asked"] == asked
+    assert found["before"]["rows"] < found["after"]["rows_asked"] == 6
+    assert min(groups(released.frame, "age", "city").values()) == found["after"]["rows"] >= 6
+    with pytest.raises(UsageError) as error:
+        Policy.from_text(text.replace("[search]", '[search]\nalgorithm = "cells"')).apply(people())
+    assert error.value.code == "not_local"
+    with pytest.raises(UsageError, match="population"):
+        Policy.from_text(text.replace("[population]\nrows = 120\n", ""))
+
+
 @pytest.mark.parametrize("algorithm", ["mondrian-strict", "mondrian-relaxed", "cells"])
 def test_other_models_with_boxes_and_cells(algorithm: str) -> None:
     text = POLICY.replace(

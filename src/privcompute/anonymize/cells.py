@@ -40,7 +40,7 @@ def suppress_cells(
         UsageError: `not_local` for a model that cannot be held class by class.
         PrivacyError: `infeasible` if more cells would have to be hidden.
     """
-    if any(model.of_table or model.kind in ("k-map", "delta-presence") for model in models):
+    if any(model.of_table or model.kind in ("k-map", "estimated-k-map", "delta-presence") for model in models):
         raise UsageError(
             "cell suppression holds models of single classes only",
             code="not_local",

@@ -95,6 +95,7 @@ class Classes:
         outside: rows of the population's classes that hold no row of the table.
         histograms: the sensitive columns' values by class, made when asked for.
         sampled: whether a population was given.
+        table_rows: rows of the table, where these are the classes of a part of it; None: all are here.
     """
 
     size: Ints = field(repr=False)
@@ -102,14 +103,20 @@ class Classes:
     outside: Ints = field(repr=False)
     histograms: Mapping[str, Callable[[], Histogram]] = field(default_factory=dict, repr=False)
     sampled: bool = False
+    table_rows: int | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.size)
 
     @cached_property
     def rows(self) -> int:
-        """All rows of the table."""
+        """All rows of these classes."""
         return int(self.size.sum())
+
+    @property
+    def whole(self) -> int:
+        """All rows of the table, suppressed ones, too."""
+        return self.rows if self.table_rows is None else self.table_rows
 
     def histogram(self, column: str) -> Histogram:
         """The values of a sensitive column by class.

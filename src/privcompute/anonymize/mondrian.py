@@ -56,7 +56,7 @@ def mondrian(
         PrivacyError: `infeasible` if not even the whole table is one good box.
     """
     other = [model for model in models if not isinstance(model, KAnonymity)]
-    if any(model.of_table or model.kind in ("k-map", "delta-presence") for model in models):
+    if any(model.of_table or model.kind in ("k-map", "estimated-k-map", "delta-presence") for model in models):
         raise UsageError(
             "Mondrian holds models of single classes only", code="not_local", remedy='use search.algorithm = "exact"'
         )

@@ -23,6 +23,7 @@ from privcompute.anonymize.models import (
     DeltaPresence,
     DistinctLDiversity,
     EntropyLDiversity,
+    EstimatedKMap,
     KAnonymity,
     KMap,
     Model,
@@ -100,6 +101,8 @@ class Recheck:
             return True
         if isinstance(model, KAnonymity):
             return bool(self.size.min() >= model.k)
+        if isinstance(model, EstimatedKMap):
+            return self._most_likely_mapped(model)
         if isinstance(model, KMap):
             return bool(self._in_population()[0].min() >= model.k)
         if isinstance(model, DeltaPresence):
@@ -145,6 +148,24 @@ class Recheck:
                 logs = np.log2(ratio) if model.log == "2" else np.log(ratio)
                 return bool((np.abs(logs) < model.delta + _CLOSE).all())
         return False
+
+    def _most_likely_mapped(self, model: EstimatedKMap) -> bool:
+        """Whether classes of k rows of the population seldom show as many rows as the smallest class does.
+
+        From the tail, where the model adds up from below. A class of k rows shows the whole population, k rows.
+        """
+        rows, smallest = self._before.num_rows, int(self.size.min())
+        if smallest >= min(model.k, rows):
+            return True
+        if smallest < 2:
+            return False
+        mean = model.k * min(1.0, rows / model.population)
+        truncated = model.estimator == "zero-truncated-poisson"
+        least, there = (smallest, -math.expm1(-mean)) if truncated else (smallest - 1, 1.0)
+        tail = 0.0
+        for count in range(least, least + 64 + math.ceil(40 * math.sqrt(mean) + max(0.0, mean - least))):
+            tail += math.exp(count * math.log(mean) - mean - math.lgamma(count + 1))
+        return tail / there <= model.significance * (1 + 1e-6)
 
     def _distance(self, model: TCloseness, off: Doubles, names: list[str | None]) -> Doubles:
         if model.distance != "hierarchical":

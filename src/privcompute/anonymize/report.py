@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,7 +122,7 @@ def released_classes(found: Found) -> Classes:
     kept = np.flatnonzero(~shown.suppressed)
     number = shown_numbers(shown)
     sensitive = found.prepared.sensitive
-    classes = classes_by(number, sensitive, found.tables.totals, kept)
+    classes = replace(classes_by(number, sensitive, found.tables.totals, kept), table_rows=len(shown.suppressed))
     there = found.after.population_sizes
     if there is None:
         return classes
@@ -133,7 +133,7 @@ def released_classes(found: Found) -> Classes:
     mine = checked.slot[found.tables.tuple_of_row[: len(shown.suppressed)]][kept]
     population = np.zeros(len(classes), np.int64)
     population[number] = np.concatenate([checked.classes.population, checked.classes.outside])[mine]
-    return Classes(classes.size, population, checked.classes.outside, classes.histograms, sampled=True)
+    return replace(classes, population=population, outside=checked.classes.outside, sampled=True)
 
 
 def _searched(policy: Policy, found: Found) -> dict[str, Any]:

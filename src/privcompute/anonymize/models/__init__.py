@@ -7,6 +7,7 @@ from privcompute.anonymize.models.delta_disclosure import DeltaDisclosure
 from privcompute.anonymize.models.delta_presence import DeltaPresence
 from privcompute.anonymize.models.distinct_l import DistinctLDiversity
 from privcompute.anonymize.models.entropy_l import EntropyLDiversity
+from privcompute.anonymize.models.estimated_k_map import EstimatedKMap
 from privcompute.anonymize.models.k_anonymity import KAnonymity
 from privcompute.anonymize.models.k_map import KMap
 from privcompute.anonymize.models.model import Figures, Model, kept_by, monotone_part
@@ -22,6 +23,7 @@ __all__ = [
     "DeltaPresence",
     "DistinctLDiversity",
     "EntropyLDiversity",
+    "EstimatedKMap",
     "Figures",
     "KAnonymity",
     "KMap",

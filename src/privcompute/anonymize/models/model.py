@@ -47,36 +47,8 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True)
-class OfClasses:
-    """A model whose condition stands for each class alone and that reads no sensitive column."""
-
-    of_table: ClassVar[bool] = False
-
-    @property
-    def monotone(self) -> bool:
-        """Sizes only grow."""
-        return True
-
-    @property
-    def implied(self) -> tuple[Model, ...]:
-        """Nothing but itself."""
-        return ()
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    def forbids(self, classes: Classes) -> bool:
-        """Never."""
-        return False
-
-
-@dataclass(frozen=True)
-class OfColumn:
-    """A model of the sensitive values in each class."""
-
-    column: str
+class _Condition:
+    """What most models are: of each class alone, reading no sensitive column, not monotone."""
 
     of_table: ClassVar[bool] = False
 
@@ -87,33 +59,7 @@ class OfColumn:
 
     @property
     def implied(self) -> tuple[Model, ...]:
-        """Nothing that is monotone."""
-        return ()
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The one it is about."""
-        return (self.column,)
-
-    def forbids(self, classes: Classes) -> bool:
-        """Never."""
-        return False
-
-
-@dataclass(frozen=True)
-class OfTable:
-    """A model of the table as a whole, of class sizes alone."""
-
-    of_table: ClassVar[bool] = True
-
-    @property
-    def monotone(self) -> bool:
-        """Which small classes must go may change when classes merge."""
-        return False
-
-    @property
-    def implied(self) -> tuple[Model, ...]:
-        """Nothing that is monotone."""
+        """Nothing that is monotone, or nothing but itself."""
         return ()
 
     @property
@@ -124,6 +70,35 @@ class OfTable:
     def forbids(self, classes: Classes) -> bool:
         """Never."""
         return False
+
+
+@dataclass(frozen=True)
+class OfClasses(_Condition):
+    """A model whose condition stands for each class alone and that reads no sensitive column."""
+
+    @property
+    def monotone(self) -> bool:
+        """Sizes only grow."""
+        return True
+
+
+@dataclass(frozen=True)
+class OfColumn(_Condition):
+    """A model of the sensitive values in each class."""
+
+    column: str
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The one it is about."""
+        return (self.column,)
+
+
+@dataclass(frozen=True)
+class OfTable(_Condition):
+    """A model of the table as a whole, of class sizes alone: which small classes must go may change when they merge."""
+
+    of_table: ClassVar[bool] = True
 
 
 def in_range(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
@@ -151,7 +126,9 @@ def kept_by(models: Sequence[Model], classes: Classes) -> Mask:
     while of_table:
         before = int(kept.sum())
         for model in of_table:
-            left = Classes(classes.size[kept], classes.population[kept], classes.outside, {}, classes.sampled)
+            left = Classes(
+                classes.size[kept], classes.population[kept], classes.outside, {}, classes.sampled, classes.whole
+            )
             kept[np.flatnonzero(kept)] = model.holds(left)
         if int(kept.sum()) == before:
             break

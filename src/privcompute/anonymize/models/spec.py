@@ -12,6 +12,7 @@ from privcompute.anonymize.models.delta_disclosure import Base, DeltaDisclosure
 from privcompute.anonymize.models.delta_presence import DeltaPresence
 from privcompute.anonymize.models.distinct_l import DistinctLDiversity
 from privcompute.anonymize.models.entropy_l import EntropyLDiversity
+from privcompute.anonymize.models.estimated_k_map import CellSize, EstimatedKMap
 from privcompute.anonymize.models.k_anonymity import KAnonymity
 from privcompute.anonymize.models.k_map import KMap
 from privcompute.anonymize.models.model import Model
@@ -72,6 +73,12 @@ _Reader = Callable[[Fields, Sequence[str], int | None], Model]
 _READERS: dict[str, _Reader] = {
     "k-anonymity": lambda a, s, p: KAnonymity(a.whole("k")),
     "k-map": lambda a, s, p: KMap(a.whole("k")),
+    "estimated-k-map": lambda a, s, p: EstimatedKMap(
+        a.whole("k"),
+        _population(a, p),
+        a.number("significance", 0.01),
+        cast(CellSize, a.text("estimator", "zero-truncated-poisson")),
+    ),
     "alpha-k-anonymity": lambda a, s, p: AlphaKAnonymity(_column(a, s), a.number("alpha"), a.whole("k")),
     "distinct-l-diversity": lambda a, s, p: DistinctLDiversity(_column(a, s), a.whole("l")),
     "entropy-l-diversity": lambda a, s, p: EntropyLDiversity(_column(a, s), a.number("l")),
