@@ -45,10 +45,10 @@ async def perform(context: NodeContext, call: dict[str, Any], consent: Consent, 
             "keys": None | str() as keys,
             "despite_earlier": bool(despite),
         }:
-            from privcompute.node.delivery import send  # deferred: loads Arrow
+            from privcompute.node.delivery import outgoing, send  # deferred: loads Arrow
 
             place = None if keys is None else Path(keys)
-            table = send.Wish(dataset, to, Path(policy), purpose, place, despite)
+            table = outgoing.Wish(dataset, to, Path(policy), purpose, place, despite)
             return await send.release(context, table, consent, _observer(watch))
         case {
             "op": "explain" | "query" as op,

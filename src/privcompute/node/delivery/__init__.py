@@ -5,8 +5,8 @@ policy, grades, earlier releases
 the table, spooled; consent
 delivery  ------------------------------>   signature, limits, the owner's word
           <------------------------------   held: pieces that an earlier attempt left, and their digest
+sharing, grades, once more; release ledger
 from      ------------------------------>   the piece to begin with
-release ledger
 pieces    ------------------------------>   spooled
                                             SHA-256 of the whole, form of every batch
           <------------------------------   receipt, signed

@@ -63,25 +63,43 @@ async def _take(node: NodeContext, peer: str, channel: Channel) -> None:
     _check_address(node, peer, manifest, signature)
     row = await asyncio.to_thread(_admitted, node, peer, manifest)
     path = spool.in_file(node.home, row.id)
-    if row.state != "received":
-        with spool.alone_with(path, node.name):
+    with spool.alone_with(path, node.name):
+        if await asyncio.to_thread(_is_here, node, row.id, manifest, path):
+            # The receipt was lost on its way: the sender hears again that all of it is here.
+            await messages.say_held(channel, manifest.pieces, manifest.sha256)
+            if await messages.hear_from(channel, manifest.pieces, timeout) != manifest.pieces:
+                raise negotiation.malformed(peer, "from")
+        else:
             await _fill(node, channel, manifest, path)
             async with _signs_of_life(channel):
-                await asyncio.to_thread(_check, node, row, manifest, path)
-        node.store.audit.append(
-            "table_received",
-            peer=peer,
-            table=row.id,
-            dataset=manifest.dataset,
-            sha256=manifest.sha256,
-            rows=manifest.rows,
-        )
-    else:
-        # The receipt was lost on its way: the sender hears again that all of it is here.
-        await messages.say_held(channel, manifest.pieces, manifest.sha256)
-        if await messages.hear_from(channel, manifest.pieces, timeout) != manifest.pieces:
-            raise negotiation.malformed(peer, "from")
+                await asyncio.to_thread(_check, node, row.id, manifest, path)
     await messages.say_receipt(channel, manifest.receipt(node.identity))
+
+
+def _is_here(node: NodeContext, identifier: str, manifest: Manifest, path: Path) -> bool:
+    """Whether all of it arrived earlier, and still is here. Blocks.
+
+    Only who holds the spool file may ask: until then another link may have brought it, or the owner forgotten it.
+    """
+    tables = node.store.received
+    row = tables.find(manifest)
+    if row is None:
+        path.unlink(missing_ok=True)
+        raise _forgotten(node)
+    if row.state == "received" and spool.digest_of(path) != manifest.sha256:
+        tables.again(identifier)
+        return False
+    return row.state == "received"
+
+
+def _forgotten(node: NodeContext) -> ConsentNeeded:
+    return ConsentNeeded(
+        f"the owner of {node.name} has forgotten this table while it came; nothing of it stays",
+        code="forgotten",
+        party=node.name,
+        stage="delivery",
+        remedy=f"ask the owner of {node.name}, then release it again",
+    )
 
 
 def _check_address(node: NodeContext, peer: str, manifest: Manifest, signature: str) -> None:
@@ -115,12 +133,17 @@ def _admitted(node: NodeContext, peer: str, manifest: Manifest) -> ReceivedTable
     accepted = peer in (node.store.setting(ACCEPTED) or [])
     with node.store.database.transaction():
         row = tables.begin(manifest) if accepted or _approved(node, peer, manifest) else None
-    if row is None:
-        raise _held_for_owner(node, peer, manifest)
-    node.store.audit.append(
-        "table_accepted", peer=peer, table=row.id, dataset=manifest.dataset, beforehand=accepted, bytes=manifest.bytes
-    )
-    return row
+        if row is not None:
+            node.store.audit.append(
+                "table_accepted",
+                peer=peer,
+                table=row.id,
+                dataset=manifest.dataset,
+                beforehand=accepted,
+                bytes=manifest.bytes,
+            )
+            return row
+    raise _held_for_owner(node, peer, manifest)
 
 
 def _approved(node: NodeContext, peer: str, manifest: Manifest) -> bool:
@@ -164,6 +187,7 @@ async def _fill(node: NodeContext, channel: Channel, manifest: Manifest, path: P
             node.observer(Progress(node.name, "receiving a table", piece + 1, manifest.pieces))
         file.flush()
         await asyncio.to_thread(os.fsync, file.fileno())
+    spool.keep_name(path)
 
 
 @asynccontextmanager
@@ -183,9 +207,12 @@ async def _signs_of_life(channel: Channel) -> AsyncIterator[None]:
         await asyncio.gather(telling, return_exceptions=True)
 
 
-def _check(node: NodeContext, row: ReceivedTable, manifest: Manifest, path: Path) -> None:
+def _check(node: NodeContext, identifier: str, manifest: Manifest, path: Path) -> None:
     """The whole is what was signed; else nothing of it stays. Blocks."""
+    tables = node.store.received
     try:
+        if tables.find(manifest) is None:
+            raise _forgotten(node)
         if path.stat().st_size != manifest.bytes or spool.digest_of(path) != manifest.sha256:
             raise IntegrityError(
                 "what arrived is not what the sender signed",
@@ -194,8 +221,18 @@ def _check(node: NodeContext, row: ReceivedTable, manifest: Manifest, path: Path
                 remedy="release again; if it happens twice, check the disks of both nodes",
             )
         spool.check_table(path, manifest)
+        with node.store.database.transaction():
+            if not tables.finish(identifier):
+                raise _forgotten(node)
+            node.store.audit.append(
+                "table_received",
+                peer=manifest.sender,
+                table=identifier,
+                dataset=manifest.dataset,
+                sha256=manifest.sha256,
+                rows=manifest.rows,
+            )
     except PrivcomputeError:
         path.unlink(missing_ok=True)
-        node.store.received.remove(row.id)
+        tables.remove(identifier)
         raise
-    node.store.received.finish(row.id)

@@ -20,6 +20,8 @@ from privcompute.node.delivery.manifest import PIECE, Manifest
 from privcompute.node.home import Home
 
 _BATCH_BYTES: Final = 8 << 20
+_SLICE: Final = 1 << 16
+"""Rows that are copied at a time: a whole table is not held twice, and no text of a slice outgrows Arrow's offsets."""
 
 
 def out_file(home: Home, identifier: str) -> Path:
@@ -65,19 +67,27 @@ def write_stream(path: Path, tables: Iterable[pa.Table]) -> tuple[tuple[tuple[st
     try:
         with _private(part) as file:
             for table in tables:
-                clean = _cleaned(table)
-                if writer is None:
-                    schema = clean.schema
-                    writer = pa.ipc.new_stream(pa.PythonFile(cast(Any, file)), schema)
-                for batch in _pieces(clean):
-                    writer.write_batch(batch)
-                    rows += batch.num_rows
+                for start in range(0, max(1, table.num_rows), _SLICE):
+                    clean = _cleaned(table.slice(start, _SLICE))
+                    if writer is None:
+                        schema = clean.schema
+                        writer = pa.ipc.new_stream(pa.PythonFile(cast(Any, file)), schema)
+                    for batch in _pieces(clean):
+                        writer.write_batch(batch)
+                        rows += batch.num_rows
             if writer is None or schema is None or not schema.names:
                 raise UsageError("the policy lets no column leave", code="no_column", remedy="keep at least one")
             writer.close()
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+        keep_name(path)
+    except pa.ArrowException as error:  # its text may quote a value
+        raise UsageError(
+            f"the policy's table cannot be written as a stream ({type(error).__name__})",
+            code="bad_type",
+            remedy="leave out columns whose cells are very long, or of which a part has another type than the rest",
+        ) from None
     except OSError as error:
         raise _unwritable(error) from None
     finally:
@@ -87,7 +97,7 @@ def write_stream(path: Path, tables: Iterable[pa.Table]) -> tuple[tuple[tuple[st
 
 @contextmanager
 def _private(path: Path) -> Iterator[BinaryIO]:
-    descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+    descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         yield file
 
@@ -125,6 +135,32 @@ def _pieces(table: pa.Table) -> Iterator[pa.RecordBatch]:
             )
 
 
+def keep_name(path: Path) -> None:
+    """Put a file's entry in its directory on the disk, too: the file's own fsync does not."""
+    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Names a spooled file that is gone or cannot be read.
+
+    Raises:
+        UsageError: `no_table`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"the spooled table cannot be read: {error.strerror or 'input or output error'}",
+            code="no_table",
+            remedy="release it again",
+        ) from None
+
+
 def digest_of(path: Path, length: int | None = None) -> str:
     """SHA-256 of the first bytes of a file, or of all of it; hexadecimal."""
     state = hashlib.sha256()
@@ -143,7 +179,7 @@ def alone_with(path: Path, party: str) -> Iterator[None]:
     Raises:
         PeerError: `busy`.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

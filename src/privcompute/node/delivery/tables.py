@@ -81,10 +81,20 @@ class SentTables:
         )
         return [_sent(row) for row in rows]
 
-    def mark(self, identifier: str, state: SentState) -> None:
-        """Note, durably, that it is being sent or was delivered."""
+    def mark(self, identifier: str, state: SentState) -> bool:
+        """Note, durably, that it is being sent or was delivered; False if it was delivered before, or is not here."""
         at = time.time() if state == "delivered" else None
-        self._database.run("UPDATE sent_tables SET state = ?, delivered = ? WHERE id = ?", (state, at, identifier))
+        changed = self._database.run(
+            "UPDATE sent_tables SET state = ?, delivered = ? WHERE id = ? AND state <> 'delivered'",
+            (state, at, identifier),
+        )
+        return bool(changed)
+
+    def drop(self, identifier: str) -> bool:
+        """Forget a table of which nothing left; False if something may have."""
+        return bool(
+            self._database.run("DELETE FROM sent_tables WHERE id = ? AND state = 'ready'", (identifier,)),
+        )
 
     def all(self) -> list[SentTable]:
         """All, the oldest first."""
@@ -138,10 +148,18 @@ class ReceivedTables:
         )
         return row is not None
 
-    def finish(self, identifier: str) -> None:
-        """All of it is here and checked."""
+    def finish(self, identifier: str) -> bool:
+        """All of it is here and checked; False if the owner has forgotten it meanwhile."""
+        return bool(
+            self._database.run(
+                "UPDATE received_tables SET state = 'received', received = ? WHERE id = ?", (time.time(), identifier)
+            )
+        )
+
+    def again(self, identifier: str) -> None:
+        """What had arrived is gone from the spool: it may come once more."""
         self._database.run(
-            "UPDATE received_tables SET state = 'received', received = ? WHERE id = ?", (time.time(), identifier)
+            "UPDATE received_tables SET state = 'receiving', received = NULL WHERE id = ?", (identifier,)
         )
 
     def remove(self, identifier: str) -> None:
