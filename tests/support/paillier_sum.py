@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from privcompute.session import Channel, Session
+from privcompute.session import Session
 from privcompute.testing import Simulation, simulate
 from privcompute.union import Receipt, SumShape, Totals
 from privcompute.union.paillier import paillier_sum_collector, paillier_sum_holder
@@ -49,9 +49,9 @@ def run(
     shown: Sequence[int] = (0, 2),
     others: Mapping[str, Program] | None = None,
     asks: Program | None = None,
-    wrap: Callable[[str, Channel], Channel] | None = None,
+    **options: Any,
 ) -> Simulation:
     programs = {name: party(about, name, key_holder) for name in dict.fromkeys((*about.holders, key_holder))}
     programs |= dict(others or {})
     programs[COLLECTOR] = asks or collector(about, key_holder, shown)
-    return simulate(programs, parties=tuple(programs), star=COLLECTOR, **({"wrap": wrap} if wrap else {}))
+    return simulate(programs, parties=tuple(programs), star=COLLECTOR, **options)

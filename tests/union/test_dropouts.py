@@ -41,6 +41,20 @@ def test_one_holder_leaves(stage: str, how: str) -> None:
         assert run.outcomes[holder].result.survivors == tuple(survivors)
 
 
+def test_too_few_are_left_once_ledgers_know_who_survived() -> None:
+    """Those who are left cannot begin anew by themselves, and the error says so; nothing was opened."""
+    about = Sum(3)
+    run = _run(about, {"h02": ("after submission", "break")})
+    error = run.outcomes[COLLECTOR].error
+    assert isinstance(error, PeerError)
+    assert error.code == "quorum_lost_after_admission"
+    assert "the same holders" in error.remedy
+    assert run.outcomes[COLLECTOR].result is None
+    assert set(about.admitted) >= {"h00", "h01"}
+    about.attempt = 2
+    about.check(about.run(), survivors=about.holders)
+
+
 def test_the_last_word_of_the_collector_finds_a_holder_gone() -> None:
     about = Sum(4)
 
@@ -75,8 +89,10 @@ def test_any_holders_leave_at_any_stages(n: int, seed: int, data: st.DataObject)
     t, least = Roster.threshold(began), Roster(about.holders, 2).least(began)
     lost = None
     whole = min(left_by("after advertise"), left_by("mid-submission"))
-    if began < 2 or whole < least or left_by("after submission") < t:
+    if began < 2 or whole < least:
         lost = "quorum_lost"
+    elif left_by("after submission") < t:
+        lost = "quorum_lost_after_admission"
     elif left_by("half way through value opening") < t:
         lost = "quorum_lost_after_release"
     if lost is None:

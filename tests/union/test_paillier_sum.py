@@ -85,7 +85,7 @@ def test_too_few_holders() -> None:
     done = run(about, wrap=lambda name, channel: Leaving(channel, "/values", "break") if name == "h02" else channel)
     error = done.outcomes[COLLECTOR].error
     assert isinstance(error, PeerError)
-    assert error.code == "quorum_lost"
+    assert error.code == "quorum_lost_after_admission"
     assert about.admitted == {}
 
 

@@ -200,18 +200,20 @@ class Session:
     async def _recv(self, frm: str, name: str, code: int, limit: int) -> tuple[str, tuple[int, ...], memoryview]:
         label = self._label(self._received, frm, name)
         left = self._run.ends - time.monotonic()
-        if left <= 0:
+        try:
+            # The channel counts its patience from the last sign of life; the run ends also for who shows many of them.
+            async with asyncio.timeout(left):
+                message = await self._run.channels[frm].recv(
+                    label, limit + HEADER.size, min(self._run.limits.step_seconds, max(left, 0.0))
+                )
+        except TimeoutError:
             raise TransportError(
                 "the run took longer than its limit",
                 code="deadline",
                 party=frm,
                 stage=label,
                 remedy="raise limits.run_seconds on both nodes, or ask a smaller question",
-            )
-        try:
-            message = await self._run.channels[frm].recv(
-                label, limit + HEADER.size, min(self._run.limits.step_seconds, left)
-            )
+            ) from None
         except PrivcomputeError as error:
             error.party = error.party or frm
             error.stage = error.stage or label

@@ -8,20 +8,20 @@ at most the size of the sums, however many holders there are. A submission is ad
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
-from privcompute.errors import IntegrityError, PeerError, UsageError
+from privcompute.errors import IntegrityError, PeerError
 from privcompute.randomness import equal
 from privcompute.session import Session
 from privcompute.union import messages as m
 from privcompute.union.holder import Rows
-from privcompute.union.job import Identity, SumJob, Words, from_limbs
+from privcompute.union.job import Decide, Identity, SumJob, Words, from_limbs
 from privcompute.union.keys import KeyPair, commitment, derived, own_key
 from privcompute.union.shamir import SHARE_BYTES, Recovery
-from privcompute.union.stages import Stages
+from privcompute.union.stages import DECIDING, Stages, lost_after_admission
 from privcompute.union.streams import UnitMasks, add, apply, apply_pair
 
 GRANTS: Final = 4
@@ -51,6 +51,7 @@ class Collector:
         self._grants, self._adding = asyncio.Semaphore(GRANTS), asyncio.Lock()
         self._survivors: list[int] = []
         self._recovery = Recovery(0)
+        self._announced = False  # the survivors, to holders that note them in their ledgers
         self._released = False
         self._turn = 0  # of steps 6 and 7
         self._given: set[int] = set()  # whose own masks of the units shown have been taken off
@@ -65,15 +66,21 @@ class Collector:
     def _need(self, least: int) -> None:
         if len(self.stages.present) >= least:
             return
-        after = self._released
+        left = f"{len(self.stages.present)} holders are left of at least {least}"
+        if self._released:
+            raise PeerError(
+                f"{left}, after shares of masks had been released",
+                code="quorum_lost_after_release",
+                stage=self._s.path,
+                remedy="no total was opened; ask again when the same holders are there",
+            )
+        if self._announced:
+            raise lost_after_admission(left, self._s.path)
         raise PeerError(
-            f"{len(self.stages.present)} holders are left of at least {least}"
-            + (", after shares of masks had been released" if after else ""),
-            code="quorum_lost_after_release" if after else "quorum_lost",
+            left,
+            code="quorum_lost",
             stage=self._s.path,
-            remedy="no total was opened; ask again when more holders are there"
-            if after
-            else "nothing was opened; ask again with those that are there",
+            remedy="nothing was opened; ask again with those that are there",
         )
 
     # -- steps 1 to 3 -----------------------------------------------------------------------------------------------
@@ -173,6 +180,7 @@ class Collector:
         """Has the survivors sign whose contributions are in the sums."""
         raw = m.write_set(self._survivors, len(self._names))
         text = m.survivors_text(self._job, self._view, sorted(self._deals), self._survivors)
+        self._announced = True
         signatures = await self.certify("survivors", raw, text)
         self._need(self._threshold)
         return signatures or b""
@@ -188,7 +196,8 @@ class Collector:
 
         rows = await self.stages.each("opening counts", talk)
         self._need(self._threshold)
-        await self._s.off_loop(self._unmask_counts, {self._number[party] + 1: row for party, row in rows.items()})
+        points = {self._number[party] + 1: row for party, row in rows.items()}
+        await self.stages.alive("opening counts", self._s.off_loop(self._unmask_counts, points))
         self._drop_liars()
         return tuple(self._counts.tolist())
 
@@ -231,12 +240,9 @@ class Collector:
 
     # -- steps 6 and 7 ----------------------------------------------------------------------------------------------
 
-    def check_shown(self, shown: Sequence[int]) -> tuple[int, ...]:
-        """The units as they are announced; UsageError (``bad_units``) if one is none or stands there twice."""
-        units = tuple(sorted(shown))
-        if units and (units[0] < 0 or units[-1] >= len(self._job.shape.units) or len(set(units)) < len(units)):
-            raise UsageError("the units to show are none of the sum's", code="bad_units")
-        return units
+    async def decide(self, decide: Decide, counts: tuple[int, ...]) -> tuple[int, ...]:
+        """The units to show, as they are announced; many cells take long, and the holders wait."""
+        return self._job.shape.checked(await self.stages.alive(DECIDING, self._s.off_loop(decide, counts)))
 
     def _next_turn(self) -> str:
         self._turn += 1
@@ -263,9 +269,9 @@ class Collector:
             helped |= set(missing)
             if self._missing() == missing:
                 break
-        await self._s.off_loop(self._unmask_missing, units)
+        await self.stages.alive("opening values", self._s.off_loop(self._unmask_missing, units))
         self._drop_liars()
-        return await self._s.off_loop(self._opened, shown)
+        return await self.stages.alive("opening values", self._s.off_loop(self._opened, shown))
 
     def _opened(self, shown: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
         starts, opened = self._job.shape.starts, from_limbs(self._values)

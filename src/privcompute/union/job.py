@@ -76,6 +76,13 @@ class SumShape:
         """Index of each unit's first value, and behind the last unit the number of values."""
         return (0, *accumulate(self.units))
 
+    def checked(self, shown: Sequence[int]) -> tuple[int, ...]:
+        """Units as they are announced, ascending; UsageError (``bad_units``) if one is none or stands there twice."""
+        units = tuple(sorted(shown))
+        if units and (units[0] < 0 or units[-1] >= len(self.units) or len(set(units)) < len(units)):
+            raise UsageError("the units to show are none of the sum's", code="bad_units")
+        return units
+
     @property
     def bytes(self) -> int:
         """Bytes of one contribution."""

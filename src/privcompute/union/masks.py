@@ -61,7 +61,8 @@ async def masked_sum_collector(s: Session, job: SumJob, identity: Identity, deci
 
     Raises:
         PeerError: ``quorum_lost``: too few are left, nothing was released, and a new attempt is safe;
-            ``quorum_lost_after_release``: too few are left, no total was opened, but shares were given out.
+            ``quorum_lost_after_admission``: likewise, but owners' ledgers know of these survivors, and refuse a sum
+            over a few less; ``quorum_lost_after_release``: no total was opened, but shares were given out.
         IntegrityError: ``bad_shares``: the holder named dealt shares that do not fit together.
         PrivacyError: an owner refuses these survivors, or these units.
     """
@@ -77,7 +78,7 @@ async def masked_sum_collector(s: Session, job: SumJob, identity: Identity, deci
     # 5.
     counts = await me.open_counts(certificate)
     # 6. 7.
-    shown = me.check_shown(await s.off_loop(decide, counts))
+    shown = await me.decide(decide, counts)
     values = await me.open_values(shown) if shown else {}
     await me.finish()
     return Totals(counts, shown, values, me.survivors(), me.stages.dropped)

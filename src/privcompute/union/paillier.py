@@ -67,8 +67,8 @@ async def paillier_sum_collector(
         bits: Length of the key.
 
     Raises:
-        PeerError: ``quorum_lost``: too few are left, nothing was opened, and a new attempt is safe;
-            ``key_holder_gone``.
+        PeerError: ``quorum_lost_after_admission``: too few are left, nothing was opened, but holders' ledgers know
+            who was planned; ``key_holder_gone``.
         IntegrityError: what was decrypted is no sum of what may have been encrypted.
         PrivacyError: an owner refuses.
     """
@@ -82,7 +82,7 @@ async def paillier_sum_collector(
     # 4.
     counts = await me.open_counts()
     # 5.
-    shown = me.check_shown(await s.off_loop(decide, counts))
+    shown = await me.decide(decide, counts)
     values = await me.open_values(shown)
     return Totals(counts, shown, values, me.survivors(), me.dropped())
 

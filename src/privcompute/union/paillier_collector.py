@@ -6,16 +6,15 @@ Memory: the running sums, and at most `GRANTS` submissions on their way, however
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 from privcompute.errors import PeerError, PrivcomputeError, UsageError
 from privcompute.he.paillier import Batch, Encryptor, Mask, PublicKey
 from privcompute.session import Session
 from privcompute.union import messages as m
 from privcompute.union.collector import GRANTS
-from privcompute.union.job import Identity, Roster, SumJob
+from privcompute.union.job import Decide, Identity, Roster, SumJob
 from privcompute.union.paillier_messages import MOST_KEY, Layout, read_key, submission_digest, submission_text
-from privcompute.union.stages import Stages
+from privcompute.union.stages import DECIDING, Stages, lost_after_admission
 
 
 class PaillierCollector:
@@ -65,7 +64,8 @@ class PaillierCollector:
         """The key, checked as the holders will check it."""
         self._need()
         async with self._from_key_holder():
-            self._raw_key = await self._s.recv_bytes(self._key_holder, "key", MOST_KEY)
+            asked = self._s.recv_bytes(self._key_holder, "key", MOST_KEY)
+            self._raw_key = await self.stages.alive("making the key", asked)
         self._key = await self._s.off_loop(
             read_key, self._raw_key, self._job, self._key_holder, self._identity, self._bits
         )
@@ -99,12 +99,9 @@ class PaillierCollector:
         await self.stages.each("submitting", talk, timed=False)
         self._need()
         if len(self._signed) < self._job.roster.quorum:
-            raise PeerError(
-                f"{len(self._signed)} holders are left of at least {self._job.roster.quorum}",
-                code="quorum_lost",
-                stage=s.path,
-                remedy="ask again when more holders are there, or with a smaller --quorum",
-            )
+            # A holder may leave once it has submitted, so its ledger has its say before: it knows who was planned.
+            left = f"{len(self._signed)} holders are left of at least {self._job.roster.quorum}"
+            raise lost_after_admission(left, s.path)
         self.stages.binding = True
 
     def _add(self, party: str, counts: bytes, values: bytes, signature: bytes) -> None:
@@ -135,12 +132,9 @@ class PaillierCollector:
             return ()
         return tuple(await self._opened(self._counts, "blinded-counts", "opened-counts"))
 
-    def check_shown(self, shown: Sequence[int]) -> tuple[int, ...]:
-        """The units as they are announced; UsageError (``bad_units``) if one is none or stands there twice."""
-        units = tuple(sorted(shown))
-        if units and (units[0] < 0 or units[-1] >= len(self._job.shape.units) or len(set(units)) < len(units)):
-            raise UsageError("the units to show are none of the sum's", code="bad_units")
-        return units
+    async def decide(self, decide: Decide, counts: tuple[int, ...]) -> tuple[int, ...]:
+        """The units to show, as they are announced; many cells take long, and the key holder waits."""
+        return self._job.shape.checked(await self.stages.alive(DECIDING, self._s.off_loop(decide, counts)))
 
     async def open_values(self, shown: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
         """The sums of the values of these units, and no others."""
@@ -157,7 +151,7 @@ class PaillierCollector:
         return found
 
     async def _opened(self, batch: Batch, ask: str, answer: str) -> tuple[int, ...]:
-        blinded, mask = await self._s.off_loop(self._blind, batch)
+        blinded, mask = await self.stages.alive("opening", self._s.off_loop(self._blind, batch))
         await self._s.send_bytes(self._key_holder, ask, blinded)
         async with self._from_key_holder():
             opened = await self._s.recv_bytes(self._key_holder, answer, len(blinded))

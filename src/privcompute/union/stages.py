@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 BEAT: Final = 1.0
 """Seconds between two signs of life to the holders that wait."""
+DECIDING: Final = "deciding what may show"
+"""Stage of the collector's suppression."""
 
 
 def collector_name(party: str) -> str:
@@ -22,6 +24,25 @@ def collector_name(party: str) -> str:
     No party is called so: the names of parties have letters, digits and low lines.
     """
     return f"collector of {party}"
+
+
+def lost_after_admission(left: str, stage: str) -> PeerError:
+    """Too few holders are left, and their ledgers have noted already whose rows would be in the sum.
+
+    Nothing opened. But those who are left cannot begin anew by themselves: to their ledgers that is a sum over few
+    holders less, whose difference to the first one would be the rows of those who left.
+
+    Args:
+        left: How many are left, for people.
+        stage: The session's path.
+    """
+    return PeerError(
+        f"{left}, after the holders' ledgers had noted whose rows the sum is over",
+        code="quorum_lost_after_admission",
+        stage=stage,
+        remedy="no total was opened; ask again when the same holders are there: their ledgers refuse a sum over "
+        "only a few less (differencing_holders)",
+    )
 
 
 class Stages:
@@ -76,6 +97,21 @@ class Stages:
                 stage=self._s.path,
                 remedy="check that both nodes run the same version",
             )
+
+    async def alive(self, stage: str, work: Awaitable[T]) -> T:
+        """Waits for something long; meanwhile the others get a sign of life every `BEAT` seconds.
+
+        Args:
+            stage: For progress.
+            work: What to wait for; cancelled with this.
+        """
+        task = asyncio.ensure_future(work)
+        try:
+            while not (await asyncio.wait({task}, timeout=BEAT))[0]:
+                self._s.progress(stage, 0, 1)
+            return task.result()
+        finally:
+            task.cancel()
 
     async def each(self, stage: str, talk: Callable[[str], Awaitable[T]], *, timed: bool = True) -> dict[str, T]:
         """Talks with every holder, and drops those that do not answer in time, or not as they should.
