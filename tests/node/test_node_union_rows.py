@@ -161,7 +161,7 @@ def test_totals_are_over_enough_distinct_holders_of_the_plan(holder: Holder) -> 
     plan, _ = holder.plan(f"SELECT COUNT(*) AS n {FROM}")
 
     def check(*survivors: str) -> None:
-        check_totals(plan, Totals((0,) * plan.shape.counts, (), {}, survivors, {}))
+        check_totals(plan, Totals((0,) * plan.shape.counts, (), {}, survivors, {}), plan.decide)
 
     check("a", "b", "d")
     for wrong in (("a", "b"), ("a", "a", "b"), ("a", "b", "b", "b"), ("b", "a", "c"), ("a", "b", "e")):

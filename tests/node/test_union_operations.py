@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,13 @@ import pytest_asyncio
 from support.union_nodes import UnionNodes, paired_homes
 
 from privcompute.errors import ConsentNeeded, PeerError, PrivacyError, TransportError, UsageError
+from privcompute.node import negotiation
+from privcompute.node.context import NodeContext
 from privcompute.node.datasets import Declaration
 from privcompute.node.rules import parse_allow
+from privcompute.node.union_rows import UnionRows, prepare_union
+from privcompute.query.union import Member, UnionPlan
+from privcompute.query.union.suppress import Rule, shown_units
 from privcompute.session import Channel
 from privcompute.session.channel import Buffer
 from privcompute.tables.synthetic import HOSPITALS, WARDS, union_tables
@@ -384,3 +391,90 @@ async def test_a_receiver_compares_the_totals_with_what_it_helped_to_open(world:
     await world.call("query", SQL, asker="board", to=("board", "coast", "north"))
     assert len(world.nodes["north"].store.releases.all()) == 1
     assert world.nodes["coast"].store.releases.all() == []
+
+
+# -- patience ----------------------------------------------------------------------------------------------------------
+
+
+async def test_each_side_decides_once(world: UnionNodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    decided: list[int] = []
+
+    def counted(counts: Sequence[int], rule: Rule) -> tuple[int, ...]:
+        decided.append(len(counts))
+        return shown_units(counts, rule)
+
+    monkeypatch.setattr("privcompute.query.union.plan.shown_units", counted)
+    await world.call("query", GROUPED, asker=ASKER, to=(ASKER, "coast"))
+    assert len(decided) == 2  # the collector, and the other receiver, which compares
+
+
+@pytest.fixture
+def no_go(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """An asker that has everybody get ready, and never says go; set once it should."""
+    reached = asyncio.Event()
+
+    async def say(channel: Channel, stage: str, body: Mapping[str, Any]) -> None:
+        if stage == "go":
+            reached.set()
+            await asyncio.Event().wait()
+        await honest(channel, stage, body)
+
+    honest = negotiation.say
+    monkeypatch.setattr("privcompute.node.negotiation.say", say)
+    return reached
+
+
+@pytest.mark.parametrize(
+    ("limits", "beat"),
+    [({"step_seconds": 3.0}, 1000.0), ({"step_seconds": 30.0, "run_seconds": 4.0}, 0.05)],
+    ids=["silent", "with signs of life"],
+)
+async def test_a_holder_waits_for_go_no_longer_than_it_says(
+    homes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    no_go: asyncio.Event,
+    limits: dict[str, float],
+    beat: float,
+) -> None:
+    monkeypatch.setattr("privcompute.node.jobs.alive.BEAT", beat)
+    place = tmp_path / "homes"
+    shutil.copytree(homes, place)
+    world = UnionNodes(place, [*HOSPITALS, "board"], **limits)
+    asking = asyncio.create_task(world.call("query", SQL, asker="board"))
+    try:
+        async with asyncio.timeout(60):
+            await no_go.wait()
+            await asyncio.gather(*world.tasks)
+        for holder in HOSPITALS:
+            (ended,) = [one for one in world.nodes[holder].store.audit.entries() if one.event == "ended"]
+            assert ended.detail["code"] == "deadline"
+            assert ended.peer == "board"
+            assert ended.detail["stage"] == "negotiate/go.1"
+    finally:
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        await world.close()
+
+
+async def test_one_who_reads_for_long_keeps_nobody_from_waiting(
+    homes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A holder reads for longer than anybody bears silence: it and the asker show that they are there."""
+    monkeypatch.setattr("privcompute.node.jobs.alive.BEAT", 0.1)
+
+    def slowly(node: NodeContext, plan: UnionPlan, member: Member) -> UnionRows:
+        if node.name == "delta":
+            time.sleep(6)
+        return prepare_union(node, plan, member)
+
+    monkeypatch.setattr("privcompute.node.jobs.union.prepare_union", slowly)
+    place = tmp_path / "homes"
+    shutil.copytree(homes, place)
+    world = UnionNodes(place, [*HOSPITALS, "board"], step_seconds=4.0)
+    try:
+        body = await world.call("query", SQL, asker="board")
+        assert body["holders"] == sorted(HOSPITALS)
+        assert body["dropped"] == {}
+    finally:
+        await world.close()

@@ -16,6 +16,7 @@ the first share.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import re
@@ -23,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal, get_args
 
-from privcompute.errors import PeerError, UsageError
+from privcompute.errors import IntegrityError, PeerError, TransportError, UsageError
 from privcompute.session import Channel
 from privcompute.tables.catalogue import DatasetEntry
 
@@ -109,6 +110,16 @@ def malformed(peer: str, stage: str) -> PeerError:
     )
 
 
+def mismatch(party: str) -> IntegrityError:
+    """The one error of a party that is ready for another plan."""
+    return IntegrityError(
+        "the parties derived different plans",
+        code="plan_mismatch",
+        party=party,
+        remedy="bring all nodes to the same release of privcompute, then ask again",
+    )
+
+
 def _label(stage: str) -> str:
     return f"negotiate/{stage}.1"
 
@@ -119,13 +130,34 @@ async def say(channel: Channel, stage: str, body: Mapping[str, Any]) -> None:
     await channel.send(_label(stage), [text.encode()])
 
 
-async def hear(channel: Channel, stage: str, fields: Sequence[str], timeout: float) -> dict[str, Any]:
+async def hear(
+    channel: Channel, stage: str, fields: Sequence[str], timeout: float, silence: float | None = None
+) -> dict[str, Any]:
     """Waits for one negotiation message with exactly these fields.
+
+    Args:
+        channel: The link to who says it.
+        stage: Which message.
+        fields: Its fields.
+        timeout: The most seconds it may take, whatever signs of life the peer gives meanwhile.
+        silence: Seconds without any sign of life after which the peer is given up earlier; default: ``timeout``.
 
     Raises:
         PeerError: ``bad_negotiation``, or ``version`` when the peer speaks another protocol version.
+        TransportError: ``deadline``, with the peer and the stage, or what the link failed with.
     """
-    raw = await channel.recv(_label(stage), MESSAGE_LIMIT, timeout)
+    patience = timeout if silence is None else min(timeout, silence)
+    try:
+        async with asyncio.timeout(timeout):
+            raw = await channel.recv(_label(stage), MESSAGE_LIMIT, patience)
+    except TimeoutError:
+        raise TransportError(
+            f"the peer did not say {stage!r} within {timeout:g} s",
+            code="deadline",
+            party=channel.peer,
+            stage=_label(stage),
+            remedy="ask the peer what its node waits for (its log says), then ask again",
+        ) from None
     try:
         body = json.loads(bytes(raw), parse_float=_refuse, parse_constant=_refuse)
     except (ValueError, RecursionError):
@@ -273,13 +305,30 @@ async def hear_agreement(
     return sql, tuple(read_party(p, str(n), channel.peer, "agreement") for p, n in zip(parties, names, strict=True))
 
 
-async def hear_ready(channel: Channel, timeout: float) -> str:
-    """Waits for the digest of the plan that the other derived, after its rules and local checks passed."""
-    body = await hear(channel, "ready", ("plan_digest",), timeout)
+async def hear_ready(channel: Channel, timeout: float, silence: float) -> str:
+    """Waits for the digest of the plan that the other derived, after its rules and local checks passed.
+
+    Args:
+        channel: The link to the other.
+        timeout: Seconds for everything that the other does before.
+        silence: Seconds without a sign of life: the other gives them while it reads (`signs_of_life`).
+    """
+    body = await hear(channel, "ready", ("plan_digest",), timeout, silence)
     digest = body["plan_digest"]
     if not isinstance(digest, str) or not _HEX64.fullmatch(digest):
         raise malformed(channel.peer, "ready")
     return digest
+
+
+async def hear_go(channel: Channel, timeout: float, silence: float) -> None:
+    """Waits for the asker's word that all are ready, or given up; what was read is kept in memory meanwhile.
+
+    Args:
+        channel: The link to the asker.
+        timeout: Seconds for all others to get ready.
+        silence: Seconds without a sign of life: the asker gives them while it waits (`signs_of_life`).
+    """
+    await hear(channel, "go", (), timeout, silence)
 
 
 def session_digest(proposal: Proposal, sql: str, parties: Sequence[Party], plan_digest: str) -> bytes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from privcompute.errors import PrivcomputeError, TransportError
 from privcompute.node import negotiation
+from privcompute.node.jobs.alive import signs_of_life
 from privcompute.node.jobs.consent import CONSENT_SECONDS, check_shared, manual_consent
 from privcompute.node.jobs.job import Job, Outcome, check_fingerprint, offered
 from privcompute.node.jobs.union import UnionJob
@@ -67,19 +68,20 @@ async def _answer(job: Job, peer: str) -> Outcome | None:
             return None  # an explanation ends here, and so does a question that was thought better of
         raise
     _check_own_part(job, peer, parties, mine)
-    plan = await job.plan(sql, parties)
-    digest = plan.digest()
-    _check_roles(node, plan, parties)
-    side = plan.side_of(node.name)
-    if side is not None:
-        dataset = node.store.datasets.get(plan.sides[side].dataset)
-        if dataset.entry.consent == "manual":
-            await manual_consent(node, peer, plan, digest)
-    prepared = await job.prepared(plan)
+    async with signs_of_life([channel], "getting ready"):
+        plan = await job.plan(sql, parties)
+        digest = plan.digest()
+        _check_roles(node, plan, parties)
+        side = plan.side_of(node.name)
+        if side is not None:
+            dataset = node.store.datasets.get(plan.sides[side].dataset)
+            if dataset.entry.consent == "manual":
+                await manual_consent(node, peer, plan, digest)
+        prepared = await job.prepared(plan)
     async with _links_among_others(job, peer, parties) as connect:
         await negotiation.say(channel, "ready", {"plan_digest": digest})
         if len(parties) > 2:
-            await negotiation.hear(channel, "go", (), node.config.limits.run_seconds)
+            await negotiation.hear_go(channel, node.config.limits.run_seconds, job.timeout)
             await connect()
     return await job.run(sql, plan, parties, prepared)
 

@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from privcompute.errors import ConsentNeeded, IntegrityError, PrivcomputeError, UsageError
+from privcompute.errors import ConsentNeeded, PrivcomputeError, UsageError
 from privcompute.node import negotiation
+from privcompute.node.jobs.alive import signs_of_life
 from privcompute.node.jobs.job import Job, Outcome, check_fingerprint, learned_of, offered
 from privcompute.node.jobs.union_ask import ask_union
 from privcompute.node.negotiation import Party, Proposal, UnionWish
@@ -135,21 +136,13 @@ async def _ask(job: Job, sql: str, mine: Party, others: Sequence[str], consent: 
     digest = plan.digest()
     for party in others:
         await negotiation.say(job.channels[party], "agreement", negotiation.agreement_body(sql, offers))
-    prepared = await job.prepared(plan)  # while the others do the same
-    for party in others:
-        theirs = await negotiation.hear_ready(job.channels[party], job.node.config.limits.run_seconds)
-        if theirs != digest:
-            raise _mismatch(party)
+    async with signs_of_life(job.channels.values(), "waiting for all to get ready"):
+        prepared = await job.prepared(plan)  # while the others do the same
+        for party in others:
+            seconds = job.node.config.limits.run_seconds
+            if await negotiation.hear_ready(job.channels[party], seconds, job.timeout) != digest:
+                raise negotiation.mismatch(party)
     if len(others) > 1:
         for party in others:
             await negotiation.say(job.channels[party], "go", {})
     return await job.run(sql, plan, offers, prepared)
-
-
-def _mismatch(party: str) -> IntegrityError:
-    return IntegrityError(
-        "the parties derived different plans",
-        code="plan_mismatch",
-        party=party,
-        remedy="bring both nodes to the same release of privcompute, then ask again",
-    )

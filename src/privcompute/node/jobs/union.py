@@ -24,7 +24,7 @@ from privcompute.node.union_rows import (
 )
 from privcompute.query.union import check_union_rules, finish_union, plan_union
 from privcompute.session import Channel, Limits, Progress, Session
-from privcompute.union.job import Contribution, Receipt, Roster, SumJob, Totals
+from privcompute.union.job import Contribution, Decide, Receipt, Roster, SumJob, Totals
 from privcompute.union.masks import masked_sum_collector, masked_sum_holder
 from privcompute.union.stages import collector_name
 
@@ -108,15 +108,17 @@ class UnionJob(Links):
             raise UsageError("only holders bring rows", code="bad_holding")
         return await masked_sum_holder(s, sum_job, identity, own, admit, _any_units)
 
-    async def collect(self, s: Session, plan: UnionPlan, sum_job: SumJob, identity: UnionIdentity) -> Totals:
-        """Collects the sums; what opens is compared with what the plan declares."""
+    async def collect(
+        self, s: Session, plan: UnionPlan, sum_job: SumJob, identity: UnionIdentity, decide: Decide
+    ) -> Totals:
+        """Collects the sums; what opens is compared with what the plan declares and what was decided."""
         if plan.key_holder is not None:
             from privcompute.union.paillier import paillier_sum_collector  # deferred: loads the compiler
 
-            totals = await paillier_sum_collector(s, sum_job, plan.key_holder, identity, plan.decide)
+            totals = await paillier_sum_collector(s, sum_job, plan.key_holder, identity, decide)
         else:
-            totals = await masked_sum_collector(s, sum_job, identity, plan.decide)
-        await asyncio.to_thread(check_totals, plan, totals)  # many cells take long
+            totals = await masked_sum_collector(s, sum_job, identity, decide)
+        await asyncio.to_thread(check_totals, plan, totals, decide)
         return totals
 
     async def commit(self, plan: UnionPlan, rows: UnionRows) -> None:
@@ -182,10 +184,12 @@ class UnionJob(Links):
         """Progress of this party."""
         self.observer(Progress(self.node.name, stage, done, total))
 
-    def outcome(self, plan: UnionPlan, totals: Totals | None, sessions: Sequence[Session], status: str) -> Outcome:
+    def outcome(
+        self, plan: UnionPlan, totals: Totals | None, decide: Decide, sessions: Sequence[Session], status: str
+    ) -> Outcome:
         """How the question ended here; with the result if this party is a receiver."""
         received = totals is not None and self.node.name in plan.receivers
-        finished = finish_union(plan, totals) if received else None
+        finished = finish_union(plan, totals, decide) if received else None
         if finished is not None:
             status = "done" if finished.rows or not finished.suppressed_cells else "suppressed"
         meters = [s.meter for s in sessions]
@@ -218,11 +222,17 @@ def offered_to_union(node: NodeContext, name: str, peers: Sequence[str], to: Seq
     return part(node, found, (*peers, *to))
 
 
-def check_totals(plan: UnionPlan, totals: Totals) -> None:
-    """Raises IntegrityError unless exactly what the plan declares has opened: all counts, and the units they permit."""
+def check_totals(plan: UnionPlan, totals: Totals, decide: Decide) -> None:
+    """Raises IntegrityError unless exactly what the plan declares has opened: all counts, and the units they permit.
+
+    Args:
+        plan: The plan.
+        totals: What opened, or what a collector says that did.
+        decide: The run's `Decision`; of many cells it takes long, so not on the event loop.
+    """
     right = (
         len(totals.counts) == plan.shape.counts
-        and tuple(totals.shown) == tuple(plan.decide(totals.counts))
+        and tuple(totals.shown) == tuple(decide(totals.counts))
         and set(totals.values) == set(totals.shown)
         and all(len(totals.values[unit]) == plan.shape.units[unit] for unit in totals.shown)
         and list(totals.survivors) == sorted({*totals.survivors} & {one.party for one in plan.members})

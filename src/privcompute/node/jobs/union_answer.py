@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 from privcompute.errors import TransportError
 from privcompute.node import negotiation
+from privcompute.node.jobs.alive import signs_of_life
 from privcompute.node.jobs.consent import CONSENT_SECONDS, check_shared, manual_consent
 from privcompute.node.jobs.job import Outcome, check_fingerprint
 from privcompute.node.jobs.union import UnionJob, check_totals, offered_to_union, totals_from_json
 from privcompute.node.negotiation import MAX_HOLDERS, MAX_RECEIVERS, Party
+from privcompute.query.union import Decision
 
 if TYPE_CHECKING:
     from privcompute.node.union_rows import UnionRows
@@ -33,17 +35,18 @@ async def answer_union(job: UnionJob, peer: str) -> Outcome | None:
             return None
         raise
     _check_parts(job, peer, parties, mine)
-    plan = await job.plan(sql, parties)
-    _check_roles(job, plan, parties)
-    member = job.member(plan)
-    digest = plan.digest()
-    if member is not None:
-        entry = check_shared(node, member.dataset, {p.name for p in parties} - {node.name})
-        if entry.consent == "manual":
-            await manual_consent(node, peer, plan, digest)
-    rows = await job.rows(plan)
+    async with signs_of_life([channel], "getting ready"):
+        plan = await job.plan(sql, parties)
+        _check_roles(job, plan, parties)
+        member = job.member(plan)
+        digest = plan.digest()
+        if member is not None:
+            entry = check_shared(node, member.dataset, {p.name for p in parties} - {node.name})
+            if entry.consent == "manual":
+                await manual_consent(node, peer, plan, digest)
+        rows = await job.rows(plan)
     await negotiation.say(channel, "ready", {"plan_digest": digest})
-    await negotiation.hear(channel, "go", (), node.config.limits.run_seconds)
+    await negotiation.hear_go(channel, node.config.limits.run_seconds, job.timeout)
     return await _run(job, peer, sql, plan, parties, rows)
 
 
@@ -76,12 +79,13 @@ async def _run(
     if rows is not None or plan.key_holder == job.node.name:
         receipt = await job.contribute(s, plan, sum_job, job.identity(parties), rows)
     totals: Totals | None = None
+    decide = Decision(plan)
     if job.node.name in plan.receivers:
         fields = ("counts", "shown", "values", "survivors", "dropped")
         body = await negotiation.hear(channel, "totals", fields, job.node.config.limits.run_seconds)
         totals = totals_from_json(body, peer)
-        await asyncio.to_thread(check_totals, plan, totals)  # many cells take long
+        await asyncio.to_thread(check_totals, plan, totals, decide)
         if receipt and receipt.survivors and (totals.survivors, totals.shown) != (receipt.survivors, receipt.shown):
             raise negotiation.malformed(peer, "totals")
     await s.close()
-    return await asyncio.to_thread(job.outcome, plan, totals, [s], "answered")
+    return await asyncio.to_thread(job.outcome, plan, totals, decide, [s], "answered")

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Final
 
 from privcompute.errors import (
     ConsentNeeded,
-    IntegrityError,
     PeerError,
     PrivcomputeError,
     TransportError,
     UsageError,
 )
 from privcompute.node import negotiation
+from privcompute.node.jobs.alive import signs_of_life
 from privcompute.node.jobs.job import Outcome, check_fingerprint
 from privcompute.node.jobs.union import UnionJob, offered_to_union, totals_to_json
 from privcompute.node.negotiation import Job, Party, Proposal, UnionWish
 from privcompute.query.named import NamedUnion
+from privcompute.query.union import Decision
 from privcompute.randomness import token_bytes
 from privcompute.session import Session, local_pair
 from privcompute.union.stages import collector_name
@@ -182,12 +183,15 @@ async def _ask(job: UnionJob, question: _Question, asked: Mapping[str, str], con
         raise
     own_rows = asyncio.create_task(job.rows(plan))  # while the others read theirs
     try:
-        gone = await _readied(job, sql, plan, offers, own_rows)
+        # Who is ready waits for the slowest, and hears that this node still does, too.
+        async with signs_of_life(job.channels.values(), "waiting for all to get ready"):
+            gone = await _readied(job, sql, plan, offers, own_rows)
         rows = await own_rows
     finally:
         own_rows.cancel()
-    totals, sessions = await _sum(job, sql, plan, offers, rows)
-    outcome = await asyncio.to_thread(job.outcome, plan, totals, sessions, "answered")
+    decide = Decision(plan)
+    totals, sessions = await _sum(job, sql, plan, offers, rows, decide)
+    outcome = await asyncio.to_thread(job.outcome, plan, totals, decide, sessions, "answered")
     return replace(outcome, dropped={**absent, **outcome.dropped, **gone})
 
 
@@ -246,13 +250,8 @@ async def _readied(
     async def ready(party: str) -> None:
         channel = job.channels[party]
         await negotiation.say(channel, "agreement", body)
-        if await negotiation.hear_ready(channel, job.node.config.limits.run_seconds) != digest:
-            raise IntegrityError(
-                "the parties derived different plans",
-                code="plan_mismatch",
-                party=party,
-                remedy="bring all nodes to the same release of privcompute, then ask again",
-            )
+        if await negotiation.hear_ready(channel, job.node.config.limits.run_seconds, job.timeout) != digest:
+            raise negotiation.mismatch(party)
 
     parties = list(job.channels)
     found = await asyncio.gather(*(ready(party) for party in parties), return_exceptions=True)
@@ -297,7 +296,7 @@ async def _own_part(
 
 
 async def _sum(
-    job: UnionJob, sql: str, plan: UnionPlan, parties: Sequence[Party], rows: UnionRows | None
+    job: UnionJob, sql: str, plan: UnionPlan, parties: Sequence[Party], rows: UnionRows | None, decide: Decision
 ) -> tuple[Totals, list[Session]]:
     """Collects the sums, as a holder too if this node brings rows, and hands them to the other receivers."""
     node = job.node
@@ -316,7 +315,7 @@ async def _sum(
     s = job.session(collector_name(node.name) if rows is not None else node.name, channels, sum_job)
     sessions.append(s)
     try:
-        totals = await job.collect(s, plan, sum_job, identity)
+        totals = await job.collect(s, plan, sum_job, identity, decide)
         if own is not None:
             await own
     except PeerError as error:

@@ -14,7 +14,7 @@ from privcompute.stats import moments as stats
 from privcompute.stats.estimate import Estimate
 from privcompute.stats.moments import Moments
 from privcompute.tables.cells import GroupValue
-from privcompute.union.job import Totals
+from privcompute.union.job import Decide, Totals
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,18 @@ class Cell:
     opened: tuple[int, ...] = field(repr=False)
 
 
-def shown_cells(plan: UnionPlan, totals: Totals) -> list[list[Cell]]:
+def shown_cells(plan: UnionPlan, totals: Totals, decide: Decide) -> list[list[Cell]]:
     """The cells of each shown unit.
+
+    Args:
+        plan: The plan.
+        totals: What opened.
+        decide: What its counts let show.
 
     Raises:
         IntegrityError: `undeclared` or `out_of_bounds`.
     """
-    _check(plan, totals)
+    _check(plan, totals, decide)
     inner, width = plan.cells_per_unit, len(plan.values)
     found = []
     for unit in totals.shown:
@@ -64,11 +69,11 @@ def _places(cell: int, sizes: Sequence[int]) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _check(plan: UnionPlan, totals: Totals) -> None:
+def _check(plan: UnionPlan, totals: Totals, decide: Decide) -> None:
     declared = (
         len(totals.counts) == plan.shape.counts
         and set(totals.values) == set(totals.shown)
-        and tuple(totals.shown) == plan.decide(totals.counts)
+        and tuple(totals.shown) == tuple(decide(totals.counts))
         and all(len(totals.values[unit]) == plan.shape.units[unit] for unit in totals.shown)
     )
     if not declared:

@@ -15,18 +15,19 @@ from privcompute.query.union.plan import OrderBy, UnionPlan
 from privcompute.query.union.results import Entry, table_columns, table_rows
 from privcompute.stats.estimate import Estimate
 from privcompute.tables.cells import GroupValue
-from privcompute.union.job import Totals
+from privcompute.union.job import Decide, Totals
 
 Row = list[tuple[Value, Fraction | None]]
 """Values with their errors; None for what is no number."""
 
 
-def finish_union(plan: UnionPlan, totals: Totals | None) -> Finished:
+def finish_union(plan: UnionPlan, totals: Totals | None, decide: Decide | None = None) -> Finished:
     """The result of a plan.
 
     Args:
         plan: The plan.
         totals: What opened; None if nothing did.
+        decide: The run's `Decision`, where it has decided already; default: the plan's.
 
     Raises:
         IntegrityError: `undeclared` or `out_of_bounds` if what opened is not what the plan declares,
@@ -37,7 +38,7 @@ def finish_union(plan: UnionPlan, totals: Totals | None) -> Finished:
     if plan.table is not None:
         named += table_columns(plan, plan.table)
     columns, types = tuple(n for n, _ in named), tuple(t for _, t in named)
-    units = [] if totals is None else shown_cells(plan, totals)
+    units = [] if totals is None else shown_cells(plan, totals, decide or plan.decide)
     rows = _tables(plan, units, types) if plan.table is not None else _cells(plan, [cells[0] for cells in units])
     bounds: dict[str, Fraction] = {}
     for row in rows:
