@@ -60,7 +60,7 @@ class Recipe:
         Raises:
             UsageError: `no_such_file`; `policy`, naming the field.
         """
-        from privcompute.anonymize.mask import load_policy, transforms
+        from privcompute.anonymize.mask import load_policy
 
         try:
             document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -74,8 +74,7 @@ class Recipe:
         from privcompute.anonymize import Policy
 
         policy = Policy.load(path)
-        keys = [key for one in transforms(document).values() for key in one.keys]
-        return cls("anonymized", policy, policy.digest, tuple(dict.fromkeys(keys)))
+        return cls("anonymized", policy, policy.digest, policy.keys)
 
     def full_digest(self, purpose: str) -> str:
         """Of all that an unfinished delivery has to agree on to be continued."""
