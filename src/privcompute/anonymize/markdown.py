@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from privcompute.anonymize.models.phrase import phrase
 from privcompute.anonymize.words import word
 
 
@@ -72,8 +73,16 @@ def _facts(body: Mapping[str, Any], locale: str) -> list[str]:
         ("loss", f"{body['utility']['ncp_percent']:.4g} %"),
         ("order", body["order"]),
         ("policy", body["policy"][:16]),
+        ("input", input_text(body["input"], locale)),
     ]
     return [table(("", ""), ((word(name, locale), text(value)) for name, value in rows))]
+
+
+def input_text(about: Mapping[str, Any], locale: str) -> str:
+    """The fingerprint of what came in, or why there is none."""
+    if about["absent"]:
+        return word(about["absent"], locale)
+    return f"{about['key']}:{about['fingerprint']}"
 
 
 def _columns(body: Mapping[str, Any], locale: str) -> str:
@@ -99,7 +108,7 @@ def _models(models: Iterable[Mapping[str, Any]], locale: str) -> str:
         header,
         (
             (
-                one["type"],
+                phrase(one["type"], one["asked"], locale),
                 _figures(one["asked"]),
                 _figures(one["before"]),
                 _figures(one["after"]),

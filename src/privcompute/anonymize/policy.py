@@ -144,6 +144,8 @@ class Policy:
         locale: of the report.
         digest: SHA-256 of the content, in hexadecimal.
         folder: where relative paths start.
+        document: the policy as it was read.
+        fingerprint_key: the id of the key under which reports name their input; None: they do not.
     """
 
     columns: Mapping[str, ColumnRule]
@@ -158,6 +160,7 @@ class Policy:
     digest: str = ""
     folder: Path = Path()
     document: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    fingerprint_key: str | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> Policy:
@@ -195,7 +198,7 @@ class Policy:
 
         Args:
             frame: whatever `frame.load` reads; it is not changed.
-            keys: for columns with a `transform` that uses one.
+            keys: for columns with a `transform` that uses one, and for the input's fingerprint.
 
         Returns:
             The release, of the same kind as `frame`, and its report.
@@ -209,15 +212,27 @@ class Policy:
 
         return release(self, frame, keys)
 
-    def explain(self, frame: Any) -> Explained:
+    def explain(self, frame: Any, *, keys: Keys | None = None) -> Explained:
         """What `apply` would do: roles, levels, nodes, models. Nothing is searched.
+
+        Args:
+            frame: whatever `frame.load` reads; it is not changed.
+            keys: for the input's fingerprint.
 
         Raises:
             UsageError: the table and the policy do not fit.
         """
         from privcompute.anonymize.release import explain
 
-        return explain(self, frame)
+        return explain(self, frame, keys)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The ids of all keys it names, each once."""
+        from privcompute.anonymize.mask import transforms
+
+        found = [key for one in transforms(self.document).values() for key in one.keys]
+        return tuple(dict.fromkeys([*found, *([self.fingerprint_key] if self.fingerprint_key else [])]))
 
     def names(self, role: Role) -> tuple[str, ...]:
         """The columns of a role."""
@@ -255,6 +270,7 @@ def _read(document: Mapping[str, Any], folder: Path) -> Policy:
         _digest(document),
         folder,
         MappingProxyType(dict(document)),
+        _fingerprint_key(Fields(top.raw("report") or {}, "report")),
     )
     for other in ("grading", "desensitize"):  # read and checked by their own parts
         top.raw(other)
@@ -315,6 +331,20 @@ def _population(about: Fields) -> Population:
         raise fault("population", "has a source, which says how many rows it has")
     about.end()
     return Population(source, rows)
+
+
+def _fingerprint_key(about: Fields) -> str | None:
+    if not about.has("fingerprint_key"):
+        about.end()
+        return None
+    from privcompute.anonymize.mask.keys import check_id
+
+    name = about.text("fingerprint_key")
+    about.end()
+    try:
+        return check_id(name)
+    except UsageError as error:
+        raise fault(about.name("fingerprint_key"), f"names no key: {error.message}") from None
 
 
 def _digest(document: Mapping[str, Any]) -> str:

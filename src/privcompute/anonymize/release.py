@@ -15,13 +15,15 @@ from privcompute.anonymize.assemble import assemble
 from privcompute.anonymize.cells import suppress_cells
 from privcompute.anonymize.classes import Ints, Mask, numbered
 from privcompute.anonymize.encode import encode
+from privcompute.anonymize.fingerprint import Fingerprint, fingerprint_of
 from privcompute.anonymize.metrics import cost
 from privcompute.anonymize.models import kept_by
+from privcompute.anonymize.models.phrase import phrase
 from privcompute.anonymize.mondrian import mondrian
 from privcompute.anonymize.policy import Policy
 from privcompute.anonymize.prepare import Prepared, group_size, prepare
 from privcompute.anonymize.recheck import Recheck
-from privcompute.anonymize.report import Found, Report, report
+from privcompute.anonymize.report import Found, Report, asked, report
 from privcompute.anonymize.search.find import search
 from privcompute.anonymize.search.outcome import Outcome, Task, product
 from privcompute.anonymize.search.tables import Node, Tables
@@ -53,10 +55,11 @@ class Explained:
         rows: of the table.
         columns: name, role, and for quasi-identifiers distinct values and levels.
         nodes: of the lattice.
-        models: names and parameters.
+        models: in words, parameters in them.
         algorithm: how it would be searched.
         metric: what would be made small.
         limit: rows that may be suppressed.
+        fingerprint: of the table, to compare with that of a report.
     """
 
     rows: int = field(repr=False)
@@ -66,6 +69,7 @@ class Explained:
     algorithm: str
     metric: str
     limit: int
+    fingerprint: Fingerprint
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
@@ -77,10 +81,11 @@ class Explained:
             "algorithm": self.algorithm,
             "metric": self.metric,
             "rows_that_may_be_suppressed": self.limit,
+            "input": self.fingerprint.to_json(),
         }
 
 
-def explain(policy: Policy, frame: Any) -> Explained:
+def explain(policy: Policy, frame: Any, keys: Keys | None = None) -> Explained:
     """Read table and policy together, and search nothing."""
     loaded = frames.load(frame)
     prepared = prepare(policy, loaded.table)
@@ -101,10 +106,11 @@ def explain(policy: Policy, frame: Any) -> Explained:
         loaded.table.num_rows,
         tuple(listed),
         product([column.height + 1 for column in prepared.columns]),
-        tuple(str(model) for model in policy.models),
+        tuple(phrase(model.kind, asked(model)) for model in policy.models),
         policy.search.algorithm,
         policy.search.metric,
         _limit(policy, loaded.table.num_rows),
+        fingerprint_of(loaded.table, policy.fingerprint_key, keys),
     )
 
 
@@ -125,7 +131,8 @@ def release(policy: Policy, frame: Any, keys: Keys | None = None) -> Released:
         )
     table = assemble(policy, prepared, shown)
     after = _look_again(policy, prepared, table, rows, shown)
-    found = Found(prepared, before, after, outcome, shown, tables, _limit(policy, rows))
+    named = fingerprint_of(loaded.table, policy.fingerprint_key, keys)
+    found = Found(prepared, before, after, outcome, shown, tables, _limit(policy, rows), named)
     return Released(frames.unload(table, loaded.kind), report(policy, found))
 
 

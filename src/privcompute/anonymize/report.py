@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from privcompute.anonymize.classes import Classes, classes_by
+from privcompute.anonymize.fingerprint import Fingerprint
 from privcompute.anonymize.markdown import render
 from privcompute.anonymize.models import Model
 from privcompute.anonymize.picture import Point, picture
@@ -67,6 +68,7 @@ class Found:
         shown: what is shown.
         tables: the search's.
         limit: rows that may be suppressed.
+        fingerprint: of the table that came in.
     """
 
     prepared: Prepared
@@ -76,6 +78,7 @@ class Found:
     shown: Shown
     tables: Tables
     limit: int
+    fingerprint: Fingerprint
 
 
 def report(policy: Policy, found: Found) -> Report:
@@ -87,6 +90,7 @@ def report(policy: Policy, found: Found) -> Report:
     body = {
         "tool": f"privcompute {__version__}",
         "policy": policy.digest,
+        "input": found.fingerprint.to_json(),
         "rows": len(found.prepared.taking_part),
         "columns": {name: rule.role for name, rule in policy.columns.items()},
         "nulls": {"policy": policy.nulls, "by_column": found.prepared.nulls},
@@ -103,7 +107,7 @@ def report(policy: Policy, found: Found) -> Report:
         "models": [
             {
                 "type": model.kind,
-                "asked": _asked(model),
+                "asked": asked(model),
                 "before": model.measure(found.before),
                 "after": model.measure(after),
                 "second_look": "holds",
@@ -167,7 +171,8 @@ def _by_column(found: Found) -> dict[str, float]:
     }
 
 
-def _asked(model: Model) -> dict[str, Any]:
+def asked(model: Model) -> dict[str, Any]:
+    """The parameters of a model, by name."""
     return {name: value for name, value in vars(model).items() if not name.startswith("_")}
 
 

@@ -17,6 +17,15 @@ _WORDS: dict[str, tuple[str, str]] = {
     "limit": ("allowed", "允许"),
     "order": ("order of rows", "行的顺序"),
     "policy": ("policy", "策略"),
+    "input": ("fingerprint of the input", "输入数据指纹"),
+    "no_key_named": (
+        "none: the policy names no key (report.fingerprint_key)",
+        "无：策略未指定密钥 (report.fingerprint_key)",
+    ),
+    "key_not_at_hand": (
+        "none: the key that the policy names is not at hand (--keys)",
+        "无：策略指定的密钥不可用 (--keys)",
+    ),
     "roles": ("Columns", "列"),
     "column": ("column", "列"),
     "role": ("role", "角色"),

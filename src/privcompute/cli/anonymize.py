@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from privcompute.cli.app import Command, settings
 from privcompute.cli.output import note, print_json
 from privcompute.errors import UsageError
+
+if TYPE_CHECKING:
+    from privcompute.anonymize import Policy
+    from privcompute.anonymize.mask import Keys
 
 
 @click.command(cls=Command)
@@ -42,7 +46,7 @@ from privcompute.errors import UsageError
     "key_file",
     type=click.Path(path_type=Path),
     metavar="KEYS.toml",
-    help="Keys of columns that the policy transforms.",
+    help="Owner-only file of the policy's keys [default: $PRIVCOMPUTE_KEYS, else mask-keys.toml in the home].",
 )
 def anonymize(
     file: str, policy_file: Path, output: Path | None, explain: bool, report_file: Path | None, key_file: Path | None
@@ -53,7 +57,7 @@ def anonymize(
 
     policy = Policy.load(policy_file)
     if explain:
-        plan = policy.explain(file).to_json()
+        plan = policy.explain(file, keys=_keys(policy, key_file)).to_json()
         if settings().json:
             print_json(plan)
         else:
@@ -66,7 +70,7 @@ def anonymize(
         _check_suffix(report_file, (".json", ".md", ".svg"))
     if output.resolve() == Path(file).resolve():
         raise UsageError("the release would overwrite the table", code="bad_output", remedy="name another file")
-    released = policy.apply(file, keys=_keys(policy.document, key_file))
+    released = policy.apply(file, keys=_keys(policy, key_file))
     write(released.frame, output)
     if report_file is not None:
         _write_report(policy, file, released.report, report_file)
@@ -131,12 +135,12 @@ def _check_suffix(path: Path, known: tuple[str, ...]) -> None:
         )
 
 
-def _keys(document: Any, path: Path | None) -> Any:
-    """The keys that the policy's transforms name."""
-    from privcompute.anonymize.mask import Keys, load_keys, transforms
+def _keys(policy: Policy, path: Path | None) -> Keys:
+    """The keys that the policy names, as far as they are there."""
+    from privcompute.anonymize.mask import Keys, load_keys
+    from privcompute.cli.desensitize import key_file
 
-    wanted = [key for one in transforms(document).values() for key in one.keys]
-    return load_keys(path, wanted) if wanted else Keys({})
+    return load_keys(path or key_file(), policy.keys) if policy.keys else Keys({})
 
 
 def _write_report(policy: Any, file: str, report: Any, path: Path) -> None:
@@ -159,6 +163,7 @@ def _write_report(policy: Any, file: str, report: Any, path: Path) -> None:
 
 
 def _plan_text(plan: dict[str, Any]) -> str:
+    from privcompute.anonymize.markdown import input_text
     from privcompute.cli.output import table
 
     columns = [
@@ -169,7 +174,8 @@ def _plan_text(plan: dict[str, Any]) -> str:
         [
             f"{plan['rows']} rows, of which {plan['rows_that_may_be_suppressed']} may be suppressed",
             f"search: {plan['algorithm']} over {plan['nodes']} nodes, by {plan['metric']}",
-            "must hold: " + "; ".join(plan["models"]),
+            "input: " + input_text(plan["input"], "en"),
+            *(f"must hold: {model}" for model in plan["models"]),
             "",
             table(["column", "role", "hierarchy", "values", "levels"], columns),
         ]

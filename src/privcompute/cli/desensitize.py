@@ -27,13 +27,13 @@ KEY_FILE = "mask-keys.toml"
 )
 @click.option(
     "--keys",
-    "key_file",
+    "keys_at",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Owner-only file of keys [default: $PRIVCOMPUTE_KEYS, else mask-keys.toml in the home].",
 )
 @click.option("--make-keys", is_flag=True, help="Make the keys that the policy names and the key file lacks.")
-def desensitize(source: str, policy: Path, output: Path, key_file: Path | None, make_keys: bool) -> None:
+def desensitize(source: str, policy: Path, output: Path, keys_at: Path | None, make_keys: bool) -> None:
     """Mask, redact, tokenise, encrypt, shift, bucket or replace columns of FILE as the policy says.
 
     FILE is a .csv, .parquet, .duckdb or .sqlite file (?table=NAME), or postgresql://host/db?table=NAME; only read.
@@ -43,7 +43,7 @@ def desensitize(source: str, policy: Path, output: Path, key_file: Path | None, 
 
     plan = load(policy)
     flow.check_output(source, output)
-    place = key_file or Path(os.environ.get("PRIVCOMPUTE_KEYS") or _home_file())
+    place = keys_at or key_file()
     if make_keys:
         for name in keys.make(place, [one for one in plan.keys if keys.VARIABLE + one.upper() not in os.environ]):
             note(f"made key {name} in {place}")
@@ -55,10 +55,11 @@ def desensitize(source: str, policy: Path, output: Path, key_file: Path | None, 
     note(f"wrote {report.rows:,} rows to {output}")
 
 
-def _home_file() -> Path:
+def key_file() -> Path:
+    """Where keys are, unless the command says it: $PRIVCOMPUTE_KEYS, else mask-keys.toml in the home."""
     from privcompute.node.home import Home
 
-    return Home.resolve(settings().home).path / KEY_FILE
+    return Path(os.environ.get("PRIVCOMPUTE_KEYS") or Home.resolve(settings().home).path / KEY_FILE)
 
 
 def _show(report: Report) -> None:
