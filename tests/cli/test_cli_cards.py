@@ -30,6 +30,29 @@ def test_two_nodes_pair_by_cards(tmp_path: Path) -> None:
         assert [c["state"] for c in insurer.ok("doctor")["checks"] if c["about"] == "peer hospital"] == ["ok"]
 
 
+def test_the_own_card_among_others_is_left_out(tmp_path: Path) -> None:
+    """Many owners put their cards in one folder, and each takes all of them."""
+    with nodes.parties(tmp_path, "hospital", "insurer", "bank") as (hospital, insurer, bank):
+        cards = [
+            str(card_of(one, tmp_path / f"{one.name}.card", "--address", f"127.0.0.1:{7443 + place}"))
+            for place, one in enumerate((hospital, insurer, bank))
+        ]
+        done = hospital.run("peers", "add", "--yes", *cards)
+        assert [one["name"] for one in done.body["paired"]] == ["insurer", "bank"]
+        assert "hospital.card is this node's own card" in done.notes
+        assert "bank.card is" not in done.notes
+        assert [one["name"] for one in hospital.ok("peers", "list")["peers"]] == ["bank", "insurer"]
+        # Nothing but own cards is a mistake, and so is another's card with this node's name; nobody is paired then.
+        assert insurer.run("peers", "add", "--yes", cards[1], cards[1]).error["code"] == "own_card"
+        (tmp_path / "other").mkdir()
+        with nodes.parties(tmp_path / "other", "insurer") as (namesake,):
+            card = str(card_of(namesake, tmp_path / "namesake.card", "--address", "127.0.0.1:7446"))
+        refused = insurer.run("peers", "add", "--yes", cards[0], card).error
+        assert refused["code"] == "own_card"
+        assert "another certificate" in refused["message"]
+        assert insurer.ok("peers", "list")["peers"] == []
+
+
 def test_a_card_of_another_form_is_refused(tmp_path: Path) -> None:
     with nodes.parties(tmp_path, "hospital", "insurer") as (hospital, insurer):
         good = card_of(insurer, tmp_path / "insurer.card", "--address", "127.0.0.1:7443")

@@ -133,14 +133,19 @@ def peers_card(addresses: tuple[str, ...]) -> None:
 @click.argument("files", nargs=-1, required=True, metavar="CARD…", type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="The fingerprints were compared already.")
 def peers_add(files: tuple[Path, ...], yes: bool) -> None:
-    """Pair by cards that other owners made with `peers card`; each of them takes this node's card, too."""
+    """Pair by cards that other owners made with `peers card`; each of them takes this node's card, too.
+
+    Where all cards lie in one folder, this node's own may be among them: it is left out.
+    """
     from privcompute.errors import ConsentNeeded
-    from privcompute.node.card import read_card, take
+    from privcompute.node.card import others_cards, take
     from privcompute.node.home import Home
     from privcompute.transport.identity import show_fingerprint
 
     home = Home.resolve(settings().home)
-    found = [read_card(path) for path in files]
+    found, own = others_cards(home, files)
+    for path in own:
+        note(f"{path} is this node's own card; it is left out")
     for peer in found:
         note(f"{peer.name}: {show_fingerprint(peer.fingerprints[0])}")
     if not yes:

@@ -8,6 +8,7 @@ all instead of a code to each; both sides have to take the other's card.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,6 +89,43 @@ def _no_card(path: Path) -> UsageError:
     )
 
 
+def others_cards(home: Home, files: Sequence[Path]) -> tuple[list[Peer], list[Path]]:
+    """The peers of these card files, and which of the files are this node's own card.
+
+    Raises:
+        UsageError: ``own_card``: there is no other, or another's card bears this node's name; or as `read_card`.
+        PeerError: as `read_card`.
+    """
+    home.require()
+    identity = Identity.load(home.identity)
+    found, own = [], []
+    for path in files:
+        peer = read_card(path)
+        if peer.name == identity.name and identity.fingerprint in peer.fingerprints:
+            own.append(path)
+        else:
+            _check_other(identity, peer)
+            found.append(peer)
+    if not found:
+        raise _own_card()
+    return found, own
+
+
+def _check_other(identity: Identity, peer: Peer) -> None:
+    if identity.fingerprint in peer.fingerprints:
+        raise _own_card()
+    if peer.name == identity.name:
+        raise UsageError(
+            f"the card bears this node's name, {peer.name}, and another certificate",
+            code="own_card",
+            remedy="if it is this node's from before `renew`, make a new one; else its owner takes another name",
+        )
+
+
+def _own_card() -> UsageError:
+    return UsageError("this is the node's own card", code="own_card", remedy="hand it to the other owners")
+
+
 def take(home: Home, peer: Peer) -> None:
     """Pin a peer.
 
@@ -95,9 +133,7 @@ def take(home: Home, peer: Peer) -> None:
         UsageError: it is paired already, or is this node itself.
     """
     home.require()
-    identity = Identity.load(home.identity)
-    if peer.name == identity.name or identity.fingerprint in peer.fingerprints:
-        raise UsageError("this is the node's own card", code="own_card", remedy="hand it to the other owners")
+    _check_other(Identity.load(home.identity), peer)
     store = Store(home.database)
     try:
         store.peers.add(peer)
