@@ -233,7 +233,12 @@ async def test_a_table_that_its_receiver_forgets_while_it_comes(
 
     if when == "the check":
         real = spool.check_table
-        monkeypatch.setattr(spool, "check_table", lambda *given: (real(*given), forget()))
+
+        def check(path: Path, manifest: Any) -> None:
+            real(path, manifest)
+            forget()
+
+        monkeypatch.setattr(spool, "check_table", check)
     world.wrap = lambda party, asker, channel: Forgetful(channel)
     with pytest.raises(ConsentNeeded) as caught:
         await world.release()

@@ -142,8 +142,9 @@ async def test_a_sender_that_signs_lies(
     if code in ("bad_table", "digest"):
         assert insurer.store.received.all() == []
         assert not list((world.place / "insurer").rglob("*.arrow"))
-    await world.release()
-    assert [one.state for one in insurer.store.received.all()].count("received") == 1
+    if code != "oversize":  # there its id stands for the lie, until the owner forgets it
+        await world.release()
+        assert [one.state for one in insurer.store.received.all()].count("received") == 1
 
 
 @pytest.mark.parametrize(

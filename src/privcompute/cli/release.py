@@ -148,6 +148,8 @@ def receive(identifier: str, output: Path, forget: bool) -> None:
 @contextmanager
 def _written(output: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
     """A function that appends batches to a file, which takes its name when it is whole."""
+    import pyarrow as pa  # deferred: the command line starts without it
+
     temporary = ""
     try:
         handle, temporary = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
@@ -158,6 +160,12 @@ def _written(output: Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBat
     except OSError as error:
         raise UsageError(
             f"cannot write {output}: {error.strerror or 'input or output error'}", code="bad_output"
+        ) from None
+    except pa.ArrowException:  # its text may quote a value
+        raise UsageError(
+            f"a value does not fit into {output.suffix.lower()}: bytes that are no text, or a time out of its range",
+            code="bad_output",
+            remedy="write it as .arrow, which holds every value that can be delivered",
         ) from None
     finally:
         if temporary:
