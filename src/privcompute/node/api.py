@@ -6,13 +6,14 @@ Both use the home's running node where there is one, as the commands do, and oth
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from privcompute.errors import UsageError
 from privcompute.node import local_socket
@@ -23,6 +24,7 @@ from privcompute.session import Progress
 if TYPE_CHECKING:
     from privcompute.node.context import NodeContext
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 Ask = Callable[[Explanation], bool | Awaitable[bool]]
@@ -95,7 +97,9 @@ class Node:
             PrivacyError: an owner's rule forbids it.
             TransportError: the peer cannot be reached.
         """
-        body = await self._perform(_call("explain", sql, reveal, to, scheme, key_holder, quorum), _agree, _look_away)
+        body = await self._perform(
+            _call("explain", sql, reveal, to, scheme, key_holder, quorum), _agree, _watcher(None)
+        )
         return Explanation.from_json(body)
 
     async def query(
@@ -133,11 +137,9 @@ class Node:
             answer = consent(Explanation.from_json(plan))
             return answer if isinstance(answer, bool) else await answer
 
-        def watch(news: Mapping[str, Any]) -> None:
-            if progress is not None:
-                progress(Progress(news["party"], news["stage"], news["done"], news["total"]))
-
-        body = await self._perform(_call("query", sql, reveal, to, scheme, key_holder, quorum), agree, watch)
+        body = await self._perform(
+            _call("query", sql, reveal, to, scheme, key_holder, quorum), agree, _watcher(progress)
+        )
         return QueryRelease.from_json(body)
 
     async def release(
@@ -182,11 +184,7 @@ class Node:
             "despite_earlier": despite_earlier,
         }
 
-        def watch(news: Mapping[str, Any]) -> None:
-            if progress is not None:
-                progress(Progress(news["party"], news["stage"], news["done"], news["total"]))
-
-        return await self._perform(call, consent or _agree, watch)
+        return await self._perform(call, consent or _agree, _watcher(progress))
 
     async def _perform(
         self, call: dict[str, Any], consent: local_socket.Consent, watch: local_socket.Watcher
@@ -236,12 +234,32 @@ def _agree(_: dict[str, Any]) -> bool:
     return True
 
 
-def _look_away(_: dict[str, Any]) -> None:
-    return None
+def _watcher(progress: Callable[[Progress], None] | None) -> local_socket.Watcher:
+    """What the socket tells, as `Progress`."""
+
+    def watch(news: Mapping[str, Any]) -> None:
+        if progress is not None:
+            progress(Progress(news["party"], news["stage"], news["done"], news["total"]))
+
+    return watch
+
+
+def _waiting(asked: Callable[Concatenate[Node, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[Connection, P], T]:
+    """A method of `Node` as one of `Connection`, with its arguments, text and result, that waits for it."""
+
+    @functools.wraps(asked)
+    def wait(self: Connection, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._wait(asked(self._node, *args, **kwargs))
+
+    return wait
 
 
 class Connection:
-    """The synchronous face of a node. It has a loop of its own, so it works where one runs already (a notebook)."""
+    """The synchronous face of a node. It has a loop of its own, so it works where one runs already (a notebook).
+
+    `explain`, `query` and `release` are those of `Node`. Ctrl-C ends them on both sides; the same `release` later
+    continues. What they call, `consent` and `progress`, is called in another thread.
+    """
 
     def __init__(self, home: str | os.PathLike[str] | None = None) -> None:
         self._loop = asyncio.new_event_loop()
@@ -264,72 +282,9 @@ class Connection:
         """Close it."""
         self.close()
 
-    def explain(
-        self,
-        sql: str,
-        *,
-        reveal: str | None = None,
-        to: Iterable[str] = (),
-        scheme: str | None = None,
-        key_holder: str | None = None,
-        quorum: int | None = None,
-    ) -> Explanation:
-        """As `Node.explain`."""
-        return self._wait(
-            self._node.explain(sql, reveal=reveal, to=to, scheme=scheme, key_holder=key_holder, quorum=quorum)
-        )
-
-    def query(
-        self,
-        sql: str,
-        *,
-        reveal: str | None = None,
-        to: Iterable[str] = (),
-        scheme: str | None = None,
-        key_holder: str | None = None,
-        quorum: int | None = None,
-        consent: Callable[[Explanation], bool] | None = None,
-        progress: Callable[[Progress], None] | None = None,
-    ) -> QueryRelease:
-        """As `Node.query`; Ctrl-C cancels both sides. `consent` and `progress` are called in another thread."""
-        return self._wait(
-            self._node.query(
-                sql,
-                reveal=reveal,
-                to=to,
-                scheme=scheme,
-                key_holder=key_holder,
-                quorum=quorum,
-                consent=consent,
-                progress=progress,
-            )
-        )
-
-    def release(
-        self,
-        dataset: str,
-        *,
-        to: str,
-        policy: str | os.PathLike[str],
-        purpose: str = "research",
-        keys: str | os.PathLike[str] | None = None,
-        despite_earlier: bool = False,
-        consent: Callable[[dict[str, Any]], bool] | None = None,
-        progress: Callable[[Progress], None] | None = None,
-    ) -> dict[str, Any]:
-        """As `Node.release`; Ctrl-C ends it, and the same call later continues it."""
-        return self._wait(
-            self._node.release(
-                dataset,
-                to=to,
-                policy=policy,
-                purpose=purpose,
-                keys=keys,
-                despite_earlier=despite_earlier,
-                consent=consent,
-                progress=progress,
-            )
-        )
+    explain = _waiting(Node.explain)
+    query = _waiting(Node.query)
+    release = _waiting(Node.release)
 
     def close(self) -> None:
         """Close the node if it was opened here. Closing twice does nothing."""
