@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 from privcompute.errors import UsageError
@@ -18,6 +19,59 @@ NUMBER_USES = frozenset({"aggregate", "product"})
 _WHOLE = re.compile(r"[+-]?[0-9]{1,39}")
 
 
+@dataclass(frozen=True)
+class _Option:
+    """An option of `dataset` that says something of a column, COL=WHAT, each column once.
+
+    Attributes:
+        name: As it is written.
+        form: Its form, for people.
+        code: The errors' code.
+        remedy: An example.
+        last: Whether the last = of a text counts, or the first: what follows the other one may hold such signs.
+    """
+
+    name: str
+    form: str
+    code: str
+    remedy: str
+    last: bool = True
+
+    def parts(self, texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Of each text the column and what is said of it; UsageError for another form, or a column named twice."""
+        seen = set()
+        for text in texts:
+            column, equals, what = text.rpartition("=") if self.last else text.partition("=")
+            if not equals or not column:
+                raise self.fault(f"{text!r} is not {self.form}")
+            if column in seen:
+                raise self.fault(f"names {column!r} twice")
+            seen.add(column)
+            yield column, what
+
+    def fault(self, fault: str) -> UsageError:
+        """The error that says so."""
+        return UsageError(f"{self.name} {fault}", code=self.code, remedy=self.remedy)
+
+
+_ALLOW = _Option(
+    "--allow",
+    "COL=USE[,USE]",
+    "bad_rule",
+    "the uses are aggregate, group, filter, product; for example --allow 'claim=aggregate,filter'",
+)
+_GRADE = _Option("--grade", "COL=GRADE", "bad_grade", "for example --grade disease=general-4; COL= takes a grade back")
+_KEY_TYPE = _Option("--key-type", "COL=TYPE", "bad_key_type", "for example --key id --key-type id=BIGINT")
+_RANGE = _Option("--range", "COL=LO:HI", "bad_range", "write for example --range age=0:120, once for a column")
+_DOMAIN = _Option(
+    "--domain",
+    "COL=V1,V2,…",
+    "bad_domain",
+    "put a value in double quotes that is empty or holds a comma, a quote or spaces around it; one domain a column",
+    last=False,
+)
+
+
 def parse_allow(texts: Sequence[str]) -> dict[str, frozenset[str]]:
     """`['*=group,filter', 'claim=aggregate']` as column (or '*') to uses.
 
@@ -25,17 +79,12 @@ def parse_allow(texts: Sequence[str]) -> dict[str, frozenset[str]]:
         UsageError: code `bad_rule`.
     """
     rules: dict[str, frozenset[str]] = {}
-    for text in texts:
-        column, equals, listed = text.rpartition("=")
+    for column, listed in _ALLOW.parts(texts):
         uses = frozenset(use.strip() for use in listed.split(",") if use.strip())
-        if not equals or not column:
-            raise _bad_rule(f"--allow {text!r} is not COL=USE[,USE]")
         if unknown := sorted(uses - USES):
             near = difflib.get_close_matches(unknown[0], USES, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise _bad_rule(f"--allow {text!r}: {unknown[0]!r} is no use{hint}")
-        if column in rules:
-            raise _bad_rule(f"--allow names {column!r} twice")
+            raise _ALLOW.fault(f"{f'{column}={listed}'!r}: {unknown[0]!r} is no use{hint}")
         rules[column] = uses
     return rules
 
@@ -46,17 +95,7 @@ def parse_grades(texts: Sequence[str]) -> dict[str, str]:
     Raises:
         UsageError: code `bad_grade`.
     """
-    grades: dict[str, str] = {}
-    for text in texts:
-        column, equals, grade = text.rpartition("=")
-        if not equals or not column or column in grades:
-            raise UsageError(
-                f"--grade {text!r} is not COL=GRADE, or names a column twice",
-                code="bad_grade",
-                remedy="for example --grade disease=general-4; COL= takes a grade back",
-            )
-        grades[column] = str(parse_grade(grade)) if grade.strip() else ""
-    return grades
+    return {column: str(parse_grade(grade)) if grade.strip() else "" for column, grade in _GRADE.parts(texts)}
 
 
 def parse_key_types(texts: Sequence[str]) -> dict[str, str] | None:
@@ -65,25 +104,7 @@ def parse_key_types(texts: Sequence[str]) -> dict[str, str] | None:
     Raises:
         UsageError: code `bad_key_type`.
     """
-    types: dict[str, str] = {}
-    for text in texts:
-        column, equals, kind = text.rpartition("=")
-        if not equals or not column or column in types:
-            raise UsageError(
-                f"--key-type {text!r} is not COL=TYPE, or names a column twice",
-                code="bad_key_type",
-                remedy="for example --key id --key-type id=BIGINT",
-            )
-        types[column] = kind.strip()
-    return types or None
-
-
-def _bad_rule(message: str) -> UsageError:
-    return UsageError(
-        message,
-        code="bad_rule",
-        remedy="the uses are aggregate, group, filter, product; for example --allow 'claim=aggregate,filter'",
-    )
+    return {column: kind.strip() for column, kind in _KEY_TYPE.parts(texts)} or None
 
 
 def expand_allow(
@@ -119,19 +140,14 @@ def parse_ranges(texts: Sequence[str]) -> dict[str, tuple[Fraction, Fraction]]:
         UsageError: code `bad_range`.
     """
     ranges: dict[str, tuple[Fraction, Fraction]] = {}
-    for text in texts:
-        column, equals, bounds = text.rpartition("=")
-        low, colon, high = bounds.partition(":")
+    for column, bounds in _RANGE.parts(texts):
+        low, _, high = bounds.partition(":")
         try:
-            found = (Fraction(low.strip()), Fraction(high.strip()))
+            found = Fraction(low.strip()), Fraction(high.strip())
         except (ValueError, ZeroDivisionError):
             found = None
-        if not equals or not column or not colon or found is None or found[0] > found[1]:
-            raise UsageError(
-                f"--range {text!r} is not COL=LO:HI", code="bad_range", remedy="write for example --range age=0:120"
-            )
-        if column in ranges:
-            raise UsageError(f"--range names {column!r} twice", code="bad_range", remedy="give one range a column")
+        if found is None or found[0] > found[1]:
+            raise _RANGE.fault(f"{f'{column}={bounds}'!r} is not {_RANGE.form}")
         ranges[column] = found
     return ranges
 
@@ -167,17 +183,10 @@ def parse_domains(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
         UsageError: code `bad_domain`.
     """
     domains: dict[str, tuple[str, ...]] = {}
-    for text in texts:
-        column, equals, listed = text.partition("=")
+    for column, listed in _DOMAIN.parts(texts):
         values = _fields(listed) if listed.strip() else ()
-        if not equals or not column or values is None:
-            raise UsageError(
-                f"--domain {text!r} is not COL=V1,V2,…",
-                code="bad_domain",
-                remedy="""put a value in double quotes that is empty or holds a comma, a quote or spaces around it""",
-            )
-        if column in domains:
-            raise UsageError(f"--domain names {column!r} twice", code="bad_domain", remedy="give one domain a column")
+        if values is None:
+            raise _DOMAIN.fault(f"{f'{column}={listed}'!r} is not {_DOMAIN.form}")
         domains[column] = values
     return domains
 
