@@ -135,7 +135,48 @@ def test_the_negative_list_forbids_abroad_and_only_there() -> None:
         GB.check(
             Carried("g", Technique.SUM, parse_grade("general-1/human-genetic-resources")), "research", "cross-border"
         )
-    assert GB.floor(ColumnGrade("general-1", "weather"), "research", "cross-border") is Technique.PLAIN
+
+
+def test_a_category_that_no_list_has_crosses_no_border() -> None:
+    """A slip in a category, or one of another table: what it was meant to forbid stays forbidden."""
+    slip = ColumnGrade("general-1", "human-genetic-resource")
+    for purpose in PURPOSES:
+        assert GB.floor(slip, purpose, "cross-border") is Technique.FORBIDDEN
+        assert GB.floor(slip, purpose, "peer") is Technique.PLAIN
+    with pytest.raises(PrivacyError, match="do not have the category human-genetic-resource, so"):
+        GB.check(Carried("g", Technique.SUM, slip), "research", "cross-border")
+    with pytest.raises(UsageError, match="there is no category") as caught:
+        GB.check_category(slip)
+    assert (caught.value.code, "did you mean human-genetic-resources?" in caught.value.remedy) == ("bad_category", True)
+    for listed in GB.categories():
+        GB.check_category(ColumnGrade("core", listed))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "general-1/Human-Genetic-Resources",
+        "general-1/ human-genetic-resources",
+        "general-1/human-genetic-resources\u200b",
+        "general-1/human-genetic\u2010resources",
+        "general-1/hum\u0430n-genetic-resources",
+        "general-1/human_genetic_resources",
+        "general-1//human-genetic-resources",
+        "ｃｏｒｅ",
+        "core\n",
+        "cor\u0435",
+    ],
+)
+def test_a_word_that_only_looks_right_is_refused(text: str) -> None:
+    """Neither case nor white space nor another alphabet makes a grade or category that the rules pass by."""
+    try:
+        grade = parse_grade(text)
+    except UsageError as error:
+        assert error.code == "bad_grade"  # noqa: PT017 - either this, or the same as the clean word below
+    else:
+        assert str(grade) == text.strip()
+        GB.check_grade(grade)
+        GB.check_category(grade)
 
 
 def test_the_remedy_is_the_smallest_change() -> None:

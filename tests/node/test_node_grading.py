@@ -227,3 +227,51 @@ async def test_a_question_over_a_union_obeys_everybodys_grades(tmp_path: Path) -
             # The asker is told the floor, never the grade.
             assert grade not in caught.value.message.replace("its grade", "")
     await world.close()
+
+
+def test_groups_of_fewer_people_than_the_rules_k_are_plain_values(home: Path) -> None:
+    """A minimum of 2 would show groups of two as if they were a k-anonymous release of k = 5."""
+    grades = {"ward": "general-3", "age": "general-4", "gene": "general-1"}
+    config = Config("hospital")
+    for least, floors in ((5, {}), (4, {"ward": "sum", "age": "sum"}), (1, {"ward": "sum", "age": "sum"})):
+        store = Store(Home(home).database)
+        made = add(
+            store,
+            config,
+            f"t{least}",
+            str(home.parent / "t.csv"),
+            ["id"],
+            Declaration({}, {}, grades=grades, min_cell=least),
+            credentials=None,
+            accept=lambda derived, cap: True,
+        )
+        store.close()
+        assert published(config, made.dataset, ["insurer"]).floors == floors
+        assert any("a peer may not group by ward, age" in one for one in made.notes) == (least < 5)
+        # What is plain to one's own organisation needs no group of five.
+        assert published(config, made.dataset, ["hospital"]).floors == {}
+
+
+def test_a_category_that_the_rules_do_not_have(home: Path) -> None:
+    words = ("dataset", "add", "t", str(home.parent / "t.csv"), "--key", "id")
+    error = run(home, *words, "--grade", "gene=general-1/human-genetic-resource", status=2)["error"]
+    assert error["code"] == "bad_category"
+    assert "did you mean human-genetic-resources?" in error["remedy"]
+    run(home, *words, "--grade", "gene=general-1/human-genetic-resources")
+    # Under rules whose list does not have it any more it still crosses no border, and doctor says so.
+    (home / "rules.toml").write_text(_without_negative_list())
+    text = (home / "node.toml").read_text().replace('rules = ""', 'rules = "rules.toml"')
+    (home / "node.toml").write_text(text.replace("abroad = []", 'abroad = ["overseas"]'))
+    store, config = Store(Home(home).database), load(home / "node.toml")
+    assert published(config, store.datasets.get("t"), ["overseas"]).floors == {"gene": "forbidden"}
+    store.close()
+    findings = [one.text for one in asyncio.run(examine(Home(home)))]
+    assert any("do not have the categories human-genetic-resources" in one for one in findings)
+    assert any("grades.abroad names overseas, who is not a paired peer" in one for one in findings)
+
+
+def _without_negative_list() -> str:
+    from importlib import resources
+
+    text = resources.files("privcompute.grades").joinpath("gbt43697.toml").read_text(encoding="utf-8")
+    return text.partition("[[negative]]")[0].replace('name = "gbt43697"', 'name = "ours"\nreplaces = "gbt43697"', 1)

@@ -6,6 +6,7 @@ less), so that the strictest grade of several columns speaks for what is derived
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class Listed:
     """One entry of the cross-border negative list.
 
     Attributes:
-        category: the word that a column's grade carries after the slash.
+        category: the word that a column's grade carries after the slash; it forbids every way abroad.
         en: for people.
         zh: for people.
         clause: its source.
@@ -114,6 +115,10 @@ class RuleTable:
         """The grades' words, from the lowest to the strictest."""
         return tuple(one.name for one in self.grades)
 
+    def categories(self) -> tuple[str, ...]:
+        """The words of the cross-border negative list."""
+        return tuple(dict.fromkeys(one.category for one in self.negative))
+
     def floor(self, grade: ColumnGrade | str | None, purpose: str, recipient: str) -> Technique:
         """The weakest technique that may carry a column.
 
@@ -131,7 +136,9 @@ class RuleTable:
             return Technique.FORBIDDEN if self.required else Technique.PLAIN
         given = ColumnGrade(grade) if isinstance(grade, str) else grade
         self.check_grade(given)
-        if recipient == "cross-border" and any(one.category == given.category for one in self.negative):
+        # A category is there for the negative list. One that the list does not have was given under another table, or
+        # by a slip: nobody can say what it permits.
+        if recipient == "cross-border" and given.category is not None:
             return Technique.FORBIDDEN
         return self.floors[given.grade, purpose, recipient]
 
@@ -170,8 +177,10 @@ class RuleTable:
         least = self.floor(grade, purpose, recipient)
         if grade is None:
             return "nobody graded it, and this node lets no column go that has no grade"
-        if recipient == "cross-border" and any(one.category == grade.category for one in self.negative):
-            return f"the cross-border negative list of {self.name} names {grade.category}"
+        if recipient == "cross-border" and grade.category is not None:
+            if grade.category in self.categories():
+                return f"the cross-border negative list of {self.name} names {grade.category}"
+            return f"the rules {self.name} do not have the category {grade.category}, so it does not cross a border"
         ask = "forbids it" if least is Technique.FORBIDDEN else f"asks for {least.words} or stronger"
         return f"the rule {self.name}: {grade.grade} x {purpose} x {recipient} {ask}"
 
@@ -195,6 +204,15 @@ class RuleTable:
         """
         _known("grade", grade.grade, self.names())
 
+    def check_category(self, grade: ColumnGrade) -> None:
+        """Refuse a category that the negative list does not have: a slip in it would change what an owner means.
+
+        Raises:
+            UsageError: `bad_category`.
+        """
+        if grade.category is not None:
+            _known("category", grade.category, self.categories())
+
 
 def parse_grade(text: str) -> ColumnGrade:
     """`important`, or `general-4/human-genetic-resources` with a category that a negative list may name.
@@ -214,4 +232,8 @@ def parse_grade(text: str) -> ColumnGrade:
 
 def _known(what: str, word: str, known: tuple[str, ...]) -> None:
     if word not in known:
-        raise UsageError(f"there is no {what} {word[:40]!r}", code=f"bad_{what}", remedy=f"one of {', '.join(known)}")
+        near = difflib.get_close_matches(word, known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UsageError(
+            f"there is no {what} {word[:40]!r}", code=f"bad_{what}", remedy=f"{hint}one of {', '.join(known) or 'none'}"
+        )

@@ -14,7 +14,7 @@ from privcompute.errors import PrivcomputeError
 from privcompute.node import calibration, local_socket
 from privcompute.node.config import Config
 from privcompute.node.config import load as load_config
-from privcompute.node.grading import rule_table, unknown_grades
+from privcompute.node.grading import rule_table, unknown_categories, unknown_grades
 from privcompute.node.home import Home
 from privcompute.node.store import Store
 from privcompute.transport.address import Address
@@ -170,6 +170,22 @@ def _grades(store: Store, config: Config) -> Iterator[Finding]:
                 f"the rules {table.name} do not have the grades of {', '.join(wrong)}: no query may use these columns",
                 f"give them other grades: `privcompute dataset edit {dataset.name} --grade COL=GRADE`",
             )
+        if lost := unknown_categories(dataset.grades, table):
+            yield Finding(
+                f"dataset {dataset.name}",
+                "warn",
+                f"the rules {table.name} do not have the categories {', '.join(lost)}: such columns cross no border",
+                f"give them other ones: `privcompute dataset edit {dataset.name} --grade COL=GRADE/CATEGORY`",
+            )
+    for word, parties in (("own", config.grades.own), ("abroad", config.grades.abroad)):
+        for party in parties:
+            if store.peers.get(party) is None:
+                yield Finding(
+                    "grades",
+                    "warn",
+                    f"grades.{word} names {party}, who is not a paired peer",
+                    "compare the name with `privcompute peers list`, and mend node.toml",
+                )
     yield Finding("grades", "ok", f"rules {table.name}" + (", grades required" if table.required else ""))
 
 

@@ -66,22 +66,29 @@ def published(config: Config, dataset: Dataset, others: Iterable[str]) -> Datase
         # Of a grade that the rules do not have nobody can say what it permits.
         bound = (table.floor(grade, QUERY_PURPOSE, kind) for kind in kinds) if column.name not in lost else ()
         least = max(bound, default=Technique.FORBIDDEN)
-        # Every query is at least as strong as a k-anonymous release: it shows sums, and groups of enough people.
-        if least > Technique.K_ANONYMOUS:
-            floors[column.name] = least.value
+        # A query is at least as strong as a k-anonymous release: it shows sums, and groups of enough people. Groups of
+        # fewer people than the rules' k are shown as plain values; then such a column may be in sums and in no group.
+        if least > _groups(entry, table):
+            floors[column.name] = max(least, Technique.SUM).value
     return replace(entry, floors=floors)
+
+
+def _groups(entry: DatasetEntry, table: RuleTable) -> Technique:
+    """What carries the values of GROUP BY: a cell has at least so many people as the owner's minimum says."""
+    return Technique.K_ANONYMOUS if entry.min_cell >= table.least_k else Technique.PLAIN
 
 
 def expand(grades: Mapping[str, str], columns: Sequence[Column], config: Config) -> dict[str, str]:
     """The grade of each column that has one: '*' is for all that no other rule names, "" takes a grade back.
 
     Raises:
-        UsageError: a rule names no column, or a grade that the node's table does not have.
+        UsageError: a rule names no column, or a grade or category that the node's table does not have.
     """
     table = rule_table(config)
     for text in grades.values():
         if text:
-            table.check_grade(parse_grade(text))
+            table.check_grade(grade := parse_grade(text))
+            table.check_category(grade)
     found = {one.name: grades["*"] for one in columns if grades.get("*")}
     for named, text in grades.items():
         # A grade may be taken back of a column that has gone.
@@ -98,10 +105,28 @@ def unknown_grades(grades: Mapping[str, str], table: RuleTable) -> list[str]:
     return sorted(name for name, text in grades.items() if parse_grade(text).grade not in known)
 
 
+def unknown_categories(grades: Mapping[str, str], table: RuleTable) -> list[str]:
+    """The categories that a table's negative list does not have."""
+    given = {parse_grade(text).category for text in grades.values()}
+    return sorted(one for one in given if one is not None and one not in table.categories())
+
+
 def notes(grades: Mapping[str, str], entry: DatasetEntry, config: Config) -> tuple[str, ...]:
     """What an owner should know of the grades as they are."""
+    found = []
     bare = [one.name for one in entry.columns if one.name not in grades]
-    if not bare or not config.grades.required:
-        return ()
-    shown = ", ".join(bare[:5]) + (", …" if len(bare) > 5 else "")
-    return (f"without a grade, and grades.required is set: no query and no release may use {shown}",)
+    if bare and config.grades.required:
+        found.append(f"without a grade, and grades.required is set: no query and no release may use {_some(bare)}")
+    table = rule_table(config)
+    floors = {name: table.floor(parse_grade(text), QUERY_PURPOSE, "peer") for name, text in grades.items()}
+    groups = _groups(entry, table)
+    if small := [name for name, least in floors.items() if groups < least <= Technique.K_ANONYMOUS]:
+        found.append(
+            f"cells of {entry.min_cell} people are smaller than the rules' k of {table.least_k}: "
+            f"a peer may not group by {_some(small)}"
+        )
+    return tuple(found)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
