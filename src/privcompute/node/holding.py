@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from privcompute.node.context import NodeContext
     from privcompute.query import Plan
     from privcompute.query.plan import Side
+    from privcompute.query.union import Member
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -79,14 +82,31 @@ def prepare(node: NodeContext, side: Side) -> Prepared:
 
 
 def check_ledger(node: NodeContext, plan: Plan, side: Side, prepared: Prepared, digest: str) -> None:
-    """Raises PrivacyError if this side's ledger forbids the selections; a peer's refused query is counted."""
-    ledger, peer = node.store.ledger, plan.asker
-    ledger.check_queries(side.version, side.dataset, peer, node.config.limits.queries_per_peer)
+    """Raises PrivacyError if this side's ledger forbids the selections."""
+    with refusals_counted(node, plan.asker, side, digest):
+        node.store.ledger.check(side.version, prepared.selections, prepared.minimum)
+
+
+@contextmanager
+def refusals_counted(node: NodeContext, peer: str, of: Side | Member, digest: str) -> Iterator[None]:
+    """What the ledger refuses in this block counts among the peer's queries: a refusal tells something, too.
+
+    Args:
+        node: This node.
+        peer: Who asks; this node's own questions are not counted.
+        of: Which dataset.
+        digest: Of the plan.
+
+    Raises:
+        PrivacyError: ``queries_spent``: the peer has none left; or what the block raises.
+    """
+    ledger = node.store.ledger
+    ledger.check_queries(of.version, of.dataset, peer, node.config.limits.queries_per_peer)
     try:
-        ledger.check(side.version, prepared.selections, prepared.minimum)
+        yield
     except PrivacyError:
         if peer != node.name:
-            ledger.count(version=side.version, dataset=side.dataset, peer=peer, plan_digest=digest)
+            ledger.count(version=of.version, dataset=of.dataset, peer=peer, plan_digest=digest)
         raise
 
 

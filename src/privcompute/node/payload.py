@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from privcompute.node.estimate import estimate, on_this_machine
+from privcompute.node.estimate import estimate
+from privcompute.node.plan_payload import any_plan_to_json, holder_to_json, learned_to_json, on_one_machine
 from privcompute.node.values import to_json, upwards
 from privcompute.query import Plan
 
 if TYPE_CHECKING:
     from privcompute.node.context import NodeContext
     from privcompute.node.jobs import Outcome
-    from privcompute.query.disclosure import Learned
     from privcompute.query.union import UnionPlan
 
 
@@ -23,55 +23,12 @@ def plan_to_json(plan: Plan | UnionPlan, node: NodeContext) -> dict[str, Any]:
         from privcompute.node.union_payload import union_plan_to_json  # deferred: joins do without it
 
         return union_plan_to_json(plan, node)
+    together = on_one_machine(node, plan.sides)
     return {
-        "sql": plan.sql,
-        "asker": plan.asker,
-        "receivers": list(plan.receivers),
+        **any_plan_to_json(plan, node),
         "reveal": plan.reveal,
-        "minimum": plan.minimum,
-        "plan_digest": plan.digest(),
-        "sides": [
-            {
-                "party": side.party,
-                "dataset": side.dataset,
-                "version": side.version,
-                "keys": list(side.keys),
-                "distinct_keys": side.distinct_keys,
-                "rows_per_key": side.rows_per_key,
-                "uses": [list(use) for use in side.uses],
-            }
-            for side in plan.sides
-        ],
-        "outputs": [{"name": one.name, "type": one.expression.type} for one in plan.outputs],
-        "openings": [
-            {
-                "name": one.name,
-                "phase": one.phase,
-                "what": one.what,
-                "bound": to_json(one.bound),
-                "receivers": list(one.receivers),
-            }
-            for one in plan.openings
-        ],
-        "disclosure": learned_to_json(plan.disclosure.parties),
-        "cost": asdict(estimate(plan, node.name, node.calibration, together=_together(plan, node))),
-        "limits": asdict(node.config.limits),
-    }
-
-
-def _together(plan: Plan, node: NodeContext) -> bool:
-    """Whether the holders share this node's machine."""
-    peers = [node.store.peers.get(side.party) for side in plan.sides if side.party != node.name]
-    return all(peer is not None and on_this_machine(peer.addresses) for peer in peers)
-
-
-def learned_to_json(parties: Iterable[tuple[str, Sequence[Learned]]]) -> dict[str, list[dict[str, Any]]]:
-    """By party, what it learns and why."""
-    return {
-        party: [
-            {"what": one.what, "why": one.why, "item": one.item, "name": one.name, "size": one.size} for one in learned
-        ]
-        for party, learned in parties
+        "sides": [holder_to_json(side) for side in plan.sides],
+        "cost": asdict(estimate(plan, node.name, node.calibration, together=together)),
     }
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from privcompute.node.estimate import Estimate, on_this_machine, table_seconds
-from privcompute.node.values import to_json
+from privcompute.node.estimate import Estimate, table_seconds
+from privcompute.node.plan_payload import any_plan_to_json, holder_to_json, on_one_machine
 from privcompute.session.session import HEADER
 from privcompute.union.cost import SumCost, masked_sum_cost
 from privcompute.union.masks import ROUNDS
@@ -34,52 +34,18 @@ _CIPHERTEXT: Final = 1e-3
 
 def union_plan_to_json(plan: UnionPlan, node: NodeContext) -> dict[str, Any]:
     """The plan for people and programs: question, holders, groups, disclosure, cost for this node, its limits."""
-    from privcompute.node.payload import learned_to_json
-
+    together = on_one_machine(node, plan.members)
     return {
-        "sql": plan.sql,
-        "asker": plan.asker,
-        "receivers": list(plan.receivers),
+        **any_plan_to_json(plan, node),
         "reveal": "nothing",
         "scheme": plan.scheme,
         "key_holder": plan.key_holder,
         "quorum": plan.quorum,
-        "minimum": plan.minimum,
         "min_holders": plan.min_holders,
-        "plan_digest": plan.digest(),
-        "members": [
-            {
-                "party": one.party,
-                "dataset": one.dataset,
-                "version": one.version,
-                "keys": list(one.keys),
-                "distinct_keys": one.distinct_keys,
-                "rows_per_key": one.rows_per_key,
-                "uses": [list(use) for use in one.uses],
-            }
-            for one in plan.members
-        ],
+        "members": [holder_to_json(one) for one in plan.members],
         "groups": [{"sql": one.sql, "values": list(one.values)} for one in plan.groupings],
-        "outputs": [{"name": one.name, "type": one.expression.type} for one in plan.outputs],
-        "openings": [
-            {
-                "name": one.name,
-                "phase": one.phase,
-                "what": one.what,
-                "bound": to_json(one.bound),
-                "receivers": list(one.receivers),
-            }
-            for one in plan.openings
-        ],
-        "disclosure": learned_to_json(plan.disclosure.parties),
-        "cost": asdict(estimate_union(plan, node.name, node.calibration, together=_together(plan, node))),
-        "limits": asdict(node.config.limits),
+        "cost": asdict(estimate_union(plan, node.name, node.calibration, together=together)),
     }
-
-
-def _together(plan: UnionPlan, node: NodeContext) -> bool:
-    peers = [node.store.peers.get(one.party) for one in plan.members if one.party != node.name]
-    return all(peer is not None and on_this_machine(peer.addresses) for peer in peers)
 
 
 def estimate_union(plan: UnionPlan, party: str, calibration: Calibration, *, together: bool = False) -> Estimate:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from privcompute.errors import PrivacyError
 from privcompute.node import datasets
-from privcompute.node.holding import current
+from privcompute.node.holding import current, refusals_counted
 from privcompute.node.level_cells import hidden_partitions
 from privcompute.node.partitions import CellSets
 from privcompute.tables.cell_pass import local_cells
@@ -63,18 +62,13 @@ def prepare_union(node: NodeContext, plan: UnionPlan, member: Member) -> UnionRo
 
 
 def check_union(node: NodeContext, plan: UnionPlan, member: Member, rows: UnionRows) -> None:
-    """Raises PrivacyError if this holder's ledger forbids the selections; a peer's refused query is counted."""
-    ledger, peer = node.store.ledger, plan.asker
-    ledger.check_queries(member.version, member.dataset, peer, node.config.limits.queries_per_peer)
-    try:
+    """Raises PrivacyError if this holder's ledger forbids the selections, or the planned holders."""
+    with refusals_counted(node, plan.asker, member, plan.digest()):
+        ledger = node.store.ledger
         ledger.check(member.version, (), rows.minimum, rows.partitions)
         if plan.key_holder not in (None, node.name):
             # A holder that leaves after submitting has its say now, about the holders that are planned.
             ledger.check_holders(member.version, [one.party for one in plan.members], rows.least)
-    except PrivacyError:
-        if peer != node.name:
-            ledger.count(version=member.version, dataset=member.dataset, peer=peer, plan_digest=plan.digest())
-        raise
 
 
 def record_union(node: NodeContext, plan: UnionPlan, member: Member, rows: UnionRows) -> None:

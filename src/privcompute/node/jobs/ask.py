@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from privcompute.errors import ConsentNeeded, PrivcomputeError, UsageError
+from privcompute.errors import PrivcomputeError, UsageError
 from privcompute.node import negotiation
 from privcompute.node.jobs.alive import signs_of_life
+from privcompute.node.jobs.consent import Agree, person_agrees
 from privcompute.node.jobs.job import Job, Outcome, check_fingerprint, learned_of, offered
 from privcompute.node.jobs.union_ask import ask_union
 from privcompute.node.negotiation import Party, Proposal, UnionWish
@@ -17,12 +17,8 @@ from privcompute.randomness import token_bytes
 
 if TYPE_CHECKING:
     from privcompute.node.context import NodeContext, Observer
-    from privcompute.query import Plan
-    from privcompute.query.union import UnionPlan
 
 SESSION_ID_BYTES = 16
-
-Agree = Callable[["Plan | UnionPlan"], "bool | Awaitable[bool]"]
 
 
 async def ask(
@@ -127,9 +123,7 @@ async def _ask(job: Job, sql: str, mine: Party, others: Sequence[str], consent: 
         if explain_only:
             await job.leave()
             return Outcome(plan, None, learned_of(plan), plan.digest(), "explained")
-        answer = consent(plan)
-        if not (await answer if inspect.isawaitable(answer) else answer):
-            raise ConsentNeeded("the plan was not agreed to", code="declined", party=job.node.name)
+        await person_agrees(consent, plan, job.node.name)
     except PrivcomputeError:
         await job.leave()  # the others need not know what was refused here
         raise

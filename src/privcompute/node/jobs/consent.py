@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import inspect
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 from privcompute.errors import ConsentNeeded, UsageError
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from privcompute.query import Plan
     from privcompute.query.union import UnionPlan
     from privcompute.tables import DatasetEntry
+
+Agree = Callable[["Plan | UnionPlan"], "bool | Awaitable[bool]"]
+"""Whether whoever asks agrees to a plan."""
 
 CONSENT_SECONDS: Final = 900.0
 """How long the answering side waits for the person who asks to read the plan."""
@@ -34,6 +38,13 @@ def check_shared(node: NodeContext, name: str, parties: Iterable[str]) -> Datase
                 remedy=f"{node.name} may run `privcompute dataset edit {dataset.name} --with {party}`",
             )
     return dataset.entry
+
+
+async def person_agrees(consent: Agree, plan: Plan | UnionPlan, party: str) -> None:
+    """Shows the plan to whoever asks at this party; ConsentNeeded (``declined``) unless they agree."""
+    answer = consent(plan)
+    if not (await answer if inspect.isawaitable(answer) else answer):
+        raise ConsentNeeded("the plan was not agreed to", code="declined", party=party)
 
 
 async def manual_consent(node: NodeContext, peer: str, plan: Plan | UnionPlan, digest: str) -> None:
@@ -58,3 +69,26 @@ async def manual_consent(node: NodeContext, peer: str, plan: Plan | UnionPlan, d
         if refused
         else f"{node.name} runs `privcompute approve {request.id}`; then ask the same query again",
     )
+
+
+def spend_approval(node: NodeContext, asker: str, name: str, digest: str) -> None:
+    """One approval, one run: of several runs that found it at the same time, one gets here first.
+
+    Args:
+        node: This node.
+        asker: Who asks; this node's own questions need no approval.
+        name: The dataset.
+        digest: Of the plan.
+
+    Raises:
+        ConsentNeeded: ``awaiting_consent``: it is used up.
+    """
+    if asker == node.name or node.store.datasets.get(name).entry.consent == "auto":
+        return
+    if not node.store.requests.use(asker, digest):
+        raise ConsentNeeded(
+            f"the owner of {node.name} has approved one run of this query, and it is used up",
+            code="awaiting_consent",
+            party=node.name,
+            remedy="ask the same query again, for the owner to approve another run",
+        )

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from privcompute import query
-from privcompute.errors import ConsentNeeded, IntegrityError, PeerError, PrivcomputeError, TransportError
+from privcompute.errors import IntegrityError, PeerError, PrivcomputeError, TransportError
 from privcompute.node import negotiation
 from privcompute.node.grading import published
 from privcompute.node.holding import Prepared, check_ledger, prepare, record_in_ledger
+from privcompute.node.jobs.consent import spend_approval
 from privcompute.node.jobs.reading import while_all_are_there
 from privcompute.node.negotiation import Party, Proposal
 from privcompute.psi import PsiLimits
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from privcompute.node.context import NodeContext, Observer
     from privcompute.query import Finished, Plan
     from privcompute.query.disclosure import Learned
-    from privcompute.query.plan import Side
     from privcompute.query.union import UnionPlan
 
 
@@ -151,7 +151,7 @@ class Job(Links):
         async def commit() -> None:
             side = plan.side_of(node.name)
             if side is not None and prepared is not None:
-                self._spend_approval(plan, plan.sides[side], digest)
+                spend_approval(node, plan.asker, plan.sides[side].dataset, digest)
                 await asyncio.to_thread(record_in_ledger, node, plan, plan.sides[side], prepared, digest)
 
         opened = await run_plan(
@@ -164,19 +164,6 @@ class Job(Links):
         )
         await s.close()
         return self._outcome(plan, digest, opened, s)
-
-    def _spend_approval(self, plan: Plan, side: Side, digest: str) -> None:
-        """One approval, one run: of several runs that found it at the same time, one gets here first."""
-        node = self.node
-        if plan.asker == node.name or node.store.datasets.get(side.dataset).entry.consent == "auto":
-            return
-        if not node.store.requests.use(plan.asker, digest):
-            raise ConsentNeeded(
-                f"the owner of {node.name} has approved one run of this query, and it is used up",
-                code="awaiting_consent",
-                party=node.name,
-                remedy="ask the same query again, for the owner to approve another run",
-            )
 
     def _outcome(self, plan: Plan, digest: str, opened: Opened, s: Session) -> Outcome:
         receives = self.node.name in plan.receivers

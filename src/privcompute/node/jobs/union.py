@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from privcompute.errors import ConsentNeeded, IntegrityError, UsageError
+from privcompute.errors import IntegrityError, UsageError
 from privcompute.node import negotiation
+from privcompute.node.jobs.consent import spend_approval
 from privcompute.node.jobs.job import Links, Outcome, part
 from privcompute.node.jobs.reading import while_all_are_there
 from privcompute.node.negotiation import Party
@@ -126,16 +127,8 @@ class UnionJob(Links):
         member = self.member(plan)
         if member is None:
             return
-        node, digest = self.node, plan.digest()
-        entry = node.store.datasets.get(member.dataset).entry
-        asked_here = self.proposal.asker == node.name
-        if not asked_here and entry.consent == "manual" and not node.store.requests.use(self.proposal.asker, digest):
-            raise ConsentNeeded(
-                f"the owner of {node.name} has approved one run of this query, and it is used up",
-                code="awaiting_consent",
-                party=node.name,
-                remedy="ask the same query again, for the owner to approve another run",
-            )
+        node = self.node
+        spend_approval(node, plan.asker, member.dataset, plan.digest())
         await asyncio.to_thread(record_union, node, plan, member, rows)
 
     async def admit(self, plan: UnionPlan, rows: UnionRows, survivors: tuple[str, ...]) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from privcompute.errors import (
-    ConsentNeeded,
     PeerError,
     PrivcomputeError,
     TransportError,
@@ -18,6 +16,7 @@ from privcompute.errors import (
 )
 from privcompute.node import negotiation
 from privcompute.node.jobs.alive import signs_of_life
+from privcompute.node.jobs.consent import Agree, person_agrees
 from privcompute.node.jobs.job import Outcome, check_fingerprint
 from privcompute.node.jobs.union import UnionJob, offered_to_union, totals_to_json
 from privcompute.node.negotiation import Job, Party, Proposal, UnionWish
@@ -40,8 +39,6 @@ ATTEMPTS: Final = 3
 """How often the holders that are left begin anew when too few were left to finish."""
 GONE: Final = (TransportError, PeerError)
 """Errors with which a holder is gone, and the question goes on with the others."""
-
-Agree = Callable[["Plan | UnionPlan"], "bool | Awaitable[bool]"]
 
 
 async def ask_union(
@@ -175,9 +172,7 @@ async def _ask(job: UnionJob, question: _Question, asked: Mapping[str, str], con
         if question.explain_only:
             await job.leave()
             return Outcome(plan, None, dict(plan.disclosure.parties), plan.digest(), "explained", dropped=absent)
-        answer = consent(plan)
-        if not (await answer if inspect.isawaitable(answer) else answer):
-            raise ConsentNeeded("the plan was not agreed to", code="declined", party=job.node.name)
+        await person_agrees(consent, plan, job.node.name)
     except PrivcomputeError:
         await job.leave()  # the others need not know what was refused here
         raise
