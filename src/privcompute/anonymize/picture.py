@@ -10,6 +10,8 @@ from privcompute.anonymize.words import word
 
 _WIDTH, _HEIGHT = 640, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 48, 64
+_LABEL = 28
+"""Least distance of two numbers below the axis; three digits are about 24 wide."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +54,24 @@ def picture(points: Sequence[Point], locale: str) -> str:
         height = y(tenth / 10)
         lines.append(f'<path d="M{_LEFT} {height:.1f}H{_WIDTH - _RIGHT}" stroke="#dddddd"/>')
         lines.append(f'<text x="{_LEFT - 8}" y="{height + 4:.1f}" text-anchor="end">{tenth * 10} %</text>')
+    own = [x(point.k) for point in drawn if point.chosen]
     for point in drawn:
         place = x(point.k)
         if point.chosen:
             lines.append(f'<path d="M{place:.1f} {_TOP}V{_HEIGHT - _BOTTOM}" stroke="#888888" stroke-dasharray="4 3"/>')
+        elif any(abs(place - other) < _LABEL for other in own):
+            continue  # two numbers would lie on each other: the policy's is the one to read
         style = 'text-anchor="middle"' + (' font-weight="bold"' if point.chosen else "")
         lines.append(f'<text x="{place:.1f}" y="{_HEIGHT - _BOTTOM + 18}" {style}>{point.k}</text>')
-    lines.append(f'<text x="{_WIDTH - _RIGHT}" y="{_HEIGHT - _BOTTOM + 36}" text-anchor="end">k</text>')
+    lines.append(f'<text x="{_LEFT - 16}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="end" font-style="italic">k</text>')
     series = (
         ("highest_risk", "#b2182b", "", [(p.k, p.risk) for p in drawn]),
         ("average_risk", "#b2182b", "5 4", [(p.k, p.average) for p in drawn]),
         ("loss", "#2166ac", "", [(p.k, p.loss or 0.0) for p in drawn]),
     )
-    for place, (name, colour, dash, values) in enumerate(series):
+    # The dashed line last: where it runs along another one, that shows through its gaps.
+    for place in (0, 2, 1):
+        name, colour, dash, values = series[place]
         path = "L".join(f"{x(k):.1f} {y(part):.1f}" for k, part in values)
         style = f'fill="none" stroke="{colour}" stroke-width="2"' + (f' stroke-dasharray="{dash}"' if dash else "")
         if values:

@@ -132,6 +132,7 @@ class ReleaseDemo:
         _show(table(("column", "found", "grade, as the owner confirms it"), found))
         words = [word for name, grade in grades.items() for word in ("--grade", f"{name}={grade}")]
         self._say("hospital", "dataset", "edit", "patients", *words)
+        _show(f"{len(grades)} columns have a grade")
         return grades
 
     def _anonymize(self) -> None:
@@ -142,7 +143,8 @@ class ReleaseDemo:
         words = ("anonymize", self._source, "--policy", policy, "-o", str(out), "--report", str(report))
         body = self._say("hospital", *words)
         before, after = body["risk"]["before"], body["risk"]["after"]
-        shown = [(n, before[n], after[n]) for n in before if isinstance(before[n], int | float) and n in after]
+        named = [n for n in before if isinstance(before[n], int | float) and n in after]
+        shown = [(n.replace("_", " "), _short(before[n]), _short(after[n])) for n in named]
         _show(table(("risk", "before", "after"), shown))
         _show(f"suppressed {body['suppressed']['rows']:,} rows; report with picture: {report}")
 
@@ -164,6 +166,7 @@ class ReleaseDemo:
 
     def _deliver(self) -> dict[str, Any]:
         self._say("researcher", "releases", "accept", "hospital")
+        _show("tables of hospital are taken as they come")
         sent = self._release("release")
         _show(f"delivered {sent['delivery']['rows']:,} rows, {sent['delivery']['bytes']:,} bytes, and signed for")
         return sent
@@ -177,6 +180,8 @@ class ReleaseDemo:
         import pyarrow.parquet as parquet
 
         (one,) = self._say("researcher", "releases", "list")["tables"]
+        names = ("id", "from", "dataset", "kind", "purpose", "rows", "state")
+        _show(table(names, [tuple(one[name] for name in names)]))
         out = self._place / "received.parquet"
         self._say("researcher", "receive", one["id"], "-o", str(out))
         received = parquet.read_table(out)
@@ -192,6 +197,10 @@ class ReleaseDemo:
             typed = " ".join(word.replace(str(self._place), ".").replace(self._source, "patients") for word in words)
             click.echo(f"\n{party}$ privcompute {typed}\n")
         return self._stage.command(party, *words)
+
+
+def _short(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:.4g}"
 
 
 def _show(text: str) -> None:
