@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.query_tables import World, column, world
+from support.refusals import check_marked, marked_text
 
 from privcompute import query
 from privcompute.errors import PrivacyError, PrivcomputeError, UsageError
@@ -68,29 +69,14 @@ def refused(here: World, sql: str) -> PrivcomputeError:
     return caught.value
 
 
-def marked_text(error: PrivcomputeError) -> str:
-    """The text above the carets."""
-    _, line, carets = error.message.split("\n")
-    start = carets.index("^")
-    return line[start : start + carets.count("^")]
-
-
 @pytest.mark.parametrize(("text", "template"), NOT_YET, ids=[t for t, _ in NOT_YET])
 def test_the_rest_of_the_language_is_not_yet_built(here: World, text: str, template: str) -> None:
-    error = refused(here, template.format(text))
-    assert isinstance(error, UsageError)
-    assert error.code == "not_yet"
-    assert marked_text(error) == text
-    assert error.remedy
+    check_marked(refused(here, template.format(text)), "not_yet", text)
 
 
 @pytest.mark.parametrize(("text", "template"), UNSUPPORTED, ids=[t for t, _ in UNSUPPORTED])
 def test_everything_else_is_refused_with_the_text_marked(here: World, text: str, template: str) -> None:
-    error = refused(here, template.format(text))
-    assert isinstance(error, UsageError)
-    assert error.code == "unsupported_sql"
-    assert marked_text(error) == text
-    assert error.remedy
+    check_marked(refused(here, template.format(text)), "unsupported_sql", text)
 
 
 def test_a_union_of_selects_names_the_form_that_there_is(here: World) -> None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.refusals import check_marked, marked_text
 from support.union_world import UnionWorld, union_world
 
 from privcompute.errors import PrivacyError, PrivcomputeError, UsageError
@@ -80,30 +81,16 @@ def refused(here: UnionWorld, sql: str) -> PrivcomputeError:
     return caught.value
 
 
-def marked_text(error: PrivcomputeError) -> str:
-    """The text above the carets."""
-    _, line, carets = error.message.split("\n")
-    start = carets.index("^")
-    return line[start : start + carets.count("^")]
-
-
 @pytest.mark.parametrize(("text", "template"), NOT_YET, ids=[t for t, _ in NOT_YET])
 def test_what_sums_cannot_give_is_not_yet_built(here: UnionWorld, text: str, template: str) -> None:
     error = refused(here, template.format(text))
-    assert isinstance(error, UsageError)
-    assert error.code == "not_yet", error
-    assert marked_text(error) == text
+    check_marked(error, "not_yet", text)
     assert "(" in error.message.split("\n")[0]  # the reason
-    assert error.remedy
 
 
 @pytest.mark.parametrize(("text", "template"), UNSUPPORTED, ids=[f"{t} in {u}" for t, u in UNSUPPORTED])
 def test_everything_else_is_refused_with_the_text_marked(here: UnionWorld, text: str, template: str) -> None:
-    error = refused(here, template.format(text))
-    assert isinstance(error, UsageError)
-    assert error.code == "unsupported_sql", error
-    assert marked_text(error) == text
-    assert error.remedy
+    check_marked(refused(here, template.format(text)), "unsupported_sql", text)
 
 
 def test_reasons_are_given(here: UnionWorld) -> None:

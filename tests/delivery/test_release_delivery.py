@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from support.deliveries import ANONYMOUS, MASK, ROWS, Deliveries, homes, people
 
 from privcompute.errors import ConsentNeeded, IntegrityError, PeerError, PrivacyError, TransportError, UsageError
@@ -17,23 +16,6 @@ from privcompute.node.delivery import spool
 from privcompute.session import Channel
 from privcompute.session.channel import Buffer
 from privcompute.testing.wrapper import ChannelWrapper
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("homes")
-    homes(place)
-    return place
-
-
-@pytest_asyncio.fixture
-async def world(made: Path, tmp_path: Path) -> AsyncIterator[Deliveries]:
-    place = tmp_path / "homes"
-    shutil.copytree(made, place)
-    found = Deliveries(place)
-    found.accept()
-    yield found
-    await found.close()
 
 
 async def test_a_desensitized_table_arrives_as_the_policy_made_it(world: Deliveries) -> None:

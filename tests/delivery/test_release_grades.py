@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
-from support.deliveries import ANONYMOUS, MASK, Deliveries, homes
+from support.deliveries import ANONYMOUS, MASK, Deliveries
 
 from privcompute.anonymize.mask.policy import OPERATORS as BUILT
 from privcompute.errors import PrivacyError
@@ -17,23 +14,6 @@ from privcompute.grades import Technique, shipped
 from privcompute.node.delivery.recipe import OPERATORS, Recipe
 
 NAMES = ("id", "name", "age", "sex", "disease")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("homes")
-    homes(place)
-    return place
-
-
-@pytest_asyncio.fixture
-async def world(made: Path, tmp_path: Path) -> AsyncIterator[Deliveries]:
-    place = tmp_path / "homes"
-    shutil.copytree(made, place)
-    found = Deliveries(place)
-    found.accept()
-    yield found
-    await found.close()
 
 
 def ways(place: Path, policy: str) -> dict[str, str]:
