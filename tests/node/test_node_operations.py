@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import duckdb
 import pyarrow.parquet as parquet
 import pytest
 import pytest_asyncio
+from support.local_nodes import LocalNodes, paired_homes
 
 from privcompute.errors import ConsentNeeded, PrivacyError, PrivcomputeError, TransportError, UsageError
-from privcompute.node import datasets, operations
-from privcompute.node.answers import Answers
-from privcompute.node.calibration import load as load_calibration
-from privcompute.node.config import load as load_config
-from privcompute.node.context import NodeContext
+from privcompute.node import operations
 from privcompute.node.datasets import Declaration
-from privcompute.node.home import Home
 from privcompute.node.result import Explanation, QueryRelease
 from privcompute.node.rules import parse_allow
-from privcompute.node.setup import create_node
-from privcompute.node.store import Store
 from privcompute.session import Channel
 from privcompute.tables.synthetic import demo_tables
 from privcompute.testing import loopback_pair
-from privcompute.transport.book import Peer
-from privcompute.transport.identity import Identity
 
 ROWS = 600
 JOIN = "FROM hospital.patients h JOIN insurer.members i ON h.national_id = i.national_id"
@@ -40,71 +32,17 @@ QUERY = f"SELECT COUNT(*) AS n, SUM(i.claim) AS total, AVG(h.bmi) AS bmi {JOIN} 
 DATASETS = {"hospital": "patients", "insurer": "members", "bank": ""}
 
 
-class World:
+class World(LocalNodes):
     """Three nodes that reach each other through loopback links: two holders and one party without data."""
 
     def __init__(self, place: Path) -> None:
-        self.nodes: dict[str, NodeContext] = {}
-        self.answers: dict[str, Answers] = {}
-        self.tasks: set[asyncio.Task[None]] = set()
         self.links: dict[tuple[str, str, bytes], Channel] = {}
-        tables = demo_tables(ROWS)
-        for party, name in DATASETS.items():
-            home = Home(place / party)
-            create_node(home, party, None)
-            store, config = Store(home.database), load_config(home.config_file)
-            if name:
-                file = place / f"{party}.parquet"
-                parquet.write_table(tables[party], file)
-                rules = Declaration(parse_allow(["*=aggregate,group,filter,product"]), {}, reveal="matches")
-                datasets.add(
-                    store,
-                    config,
-                    name,
-                    str(file),
-                    ["national_id"],
-                    rules,
-                    credentials=None,
-                    accept=lambda derived, cap: True,
-                )
-            self.answers[party] = Answers(config.limits.sessions)
-            self.nodes[party] = NodeContext(
-                name=party,
-                home=home,
-                identity=Identity.load(home.identity),
-                endpoint=cast(Any, Loopback(party, self)),
-                store=store,
-                config=config,
-                calibration=load_calibration(store),
-                observer=lambda news: None,
-            )
-            self.answers[party].context = self.nodes[party]
-        for one in self.nodes.values():
-            for other in self.nodes.values():
-                if one is not other:
-                    one.store.peers.add(Peer(other.name, (other.identity.certificate,), ()))
-        self.place = place
-
-    def edit(self, party: str, **changes: Any) -> None:
-        node = self.nodes[party]
-        datasets.edit(
-            node.store, node.config, DATASETS[party], lambda d: replace(d, **changes), accept=lambda derived, cap: True
-        )
+        super().__init__(place, DATASETS, lambda party: Loopback(party, self))
 
     async def call(
         self, op: str, sql: str, *, asker: str = "insurer", agree: bool = True, to: tuple[str, ...] = ()
     ) -> dict[str, Any]:
-        self.plans: list[dict[str, Any]] = []
-        self.news: list[dict[str, Any]] = []
-
-        def consent(plan: dict[str, Any]) -> bool:
-            self.plans.append(plan)
-            return agree
-
-        body = {"op": op, "sql": sql, "reveal": None, "to": list(to), "union": None}
-        found = await operations.perform(self.nodes[asker], body, consent, self.news.append)
-        await asyncio.gather(*self.tasks)
-        return cast(dict[str, Any], json.loads(json.dumps(found, allow_nan=False)))
+        return await self.perform(op, sql, asker=asker, agree=agree, to=to)
 
     def oracle(self, sql: str) -> tuple[Any, ...]:
         with duckdb.connect() as connection:
@@ -116,12 +54,6 @@ class World:
             row = connection.execute(sql).fetchone()
         assert row is not None
         return row
-
-    async def close(self) -> None:
-        for answers in self.answers.values():
-            await answers.stop()
-        for node in self.nodes.values():
-            node.store.close()
 
 
 class Loopback:
@@ -157,8 +89,23 @@ class Loopback:
         raise AssertionError("nobody came")
 
 
+def make_homes(place: Path) -> None:
+    tables = demo_tables(ROWS)
+    owned = {party: (name, tables[party]) if name else None for party, name in DATASETS.items()}
+    declare = Declaration(parse_allow(["*=aggregate,group,filter,product"]), {}, reveal="matches")
+    paired_homes(place, owned, declare, key="national_id")
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("homes")
+    make_homes(place)
+    return place
+
+
 @pytest_asyncio.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(homes: Path, tmp_path: Path) -> AsyncIterator[World]:
+    shutil.copytree(homes, tmp_path, dirs_exist_ok=True)
     made = World(tmp_path)
     yield made
     await made.close()
@@ -332,7 +279,9 @@ async def test_a_result_goes_to_the_named_receiver_only(world: World) -> None:
     assert world.nodes["hospital"].store.releases.all() == []
 
 
-async def test_changed_data_are_refused_until_read_anew(world: World) -> None:
+async def test_changed_data_are_refused_until_read_anew(tmp_path: Path) -> None:
+    make_homes(tmp_path)  # files of its own
+    world = World(tmp_path)
     file = world.place / "hospital.parquet"
     parquet.write_table(parquet.read_table(file).slice(1), file)
     with pytest.raises(PrivcomputeError) as error:
@@ -340,6 +289,7 @@ async def test_changed_data_are_refused_until_read_anew(world: World) -> None:
     assert error.value.code == "stale_entry"
     world.edit("hospital")
     assert (await world.call("query", QUERY))["rows"][0][0] == world.oracle(QUERY)[0]
+    await world.close()
 
 
 async def test_a_dataset_closed_to_a_peer_is_not_there_for_it(world: World) -> None:
