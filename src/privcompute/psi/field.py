@@ -21,8 +21,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from llvmlite import ir
-from numba import types
 from numba.extending import intrinsic
+
+from privcompute.kernels.blocks import code_block
 
 LANES: Final = 8
 LIMBS: Final = 10
@@ -206,27 +207,8 @@ def _step(b: Any, state: Any, mask: Any) -> None:
 # -- intrinsics --------------------------------------------------------------------------------------------------------
 
 
-def _emit(name: str, count: int, body: Callable[..., None]) -> tuple[Any, Callable[..., Any]]:
-    """Signature and code generator of an intrinsic: one internal function per module, called with addresses."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        module = builder.module
-        function = module.globals.get(f"pc25519_{name}")
-        if function is None:
-            function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_WORD] * count), f"pc25519_{name}")
-            function.linkage = "linkonce_odr"  # libraries that numba links together then share one copy
-            function.attributes.add("noinline")
-            inner = ir.IRBuilder(function.append_basic_block("entry"))
-            body(inner, *function.args)
-            inner.ret_void()
-        builder.call(function, arguments)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * count), generate
-
-
 def _two(name: str, body: Callable[..., None]) -> Any:
-    made = _emit(name, 2, body)
+    made = code_block(f"pc25519_{name}", 2, body)
 
     def f(typing: Any, a: Any, b: Any) -> Any:
         return made
@@ -235,7 +217,7 @@ def _two(name: str, body: Callable[..., None]) -> Any:
 
 
 def _three(name: str, body: Callable[..., None]) -> Any:
-    made = _emit(name, 3, body)
+    made = code_block(f"pc25519_{name}", 3, body)
 
     def f(typing: Any, a: Any, b: Any, c: Any) -> Any:
         return made
@@ -244,7 +226,7 @@ def _three(name: str, body: Callable[..., None]) -> Any:
 
 
 def _four(name: str, body: Callable[..., None]) -> Any:
-    made = _emit(name, 4, body)
+    made = code_block(f"pc25519_{name}", 4, body)
 
     def f(typing: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
         return made

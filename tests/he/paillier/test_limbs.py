@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from numba import njit
 from numpy.typing import NDArray
+from support.vector_arithmetic import NEEDS_VECTORS
 
 from privcompute.he.paillier import limbs
 from privcompute.he.paillier.limbs import BITS, BLOCK, LANES
 
-pytestmark = pytest.mark.skipif(limbs.METHOD is None, reason="this machine has no fast vector arithmetic")
+pytestmark = NEEDS_VECTORS
 
 K = 2 * BLOCK
 TOP = 2**BITS - 1
@@ -44,7 +45,7 @@ def get(data: Vectors) -> list[int]:
 def method(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     features = limbs._features()
     if {"ifma": "avx512ifma", "truncate": "avx512f", "nearest": "fma"}[request.param] not in features:
-        pytest.skip("this machine cannot run that way")
+        pytest.skip("no such instructions here: this way goes unchecked, and unused; the way that is used is checked")
     monkeypatch.setattr(limbs, "METHOD", request.param)
     return str(request.param)
 
@@ -137,7 +138,11 @@ def machine_code(function: Any, name: str) -> str:
     return str(mine)
 
 
-@pytest.mark.skipif("avx512f" not in limbs._features(), reason="reads the code of a processor with vectors of 512 bits")
+@pytest.mark.skipif(
+    "avx512f" not in limbs._features(),
+    reason="reads the code that LLVM makes for vectors of 512 bits; for other machines nobody reads it, and that the"
+    " source has neither branch nor address of a value is all that is known",
+)
 def test_no_jump_or_address_depends_on_a_value() -> None:
     multiply, reduce = compiled()
     x, y = put([1] * LANES, K), put([1] * LANES, K)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.vector_arithmetic import NEEDS_VECTORS
 
 from privcompute.he.paillier import limbs, squares
 from privcompute.he.paillier.plain_square import PlainSquare
@@ -17,7 +18,7 @@ from privcompute.he.paillier.squares import Square
 from privcompute.he.paillier.vector_square import VectorSquare
 
 FORMS = [
-    pytest.param(VectorSquare, marks=pytest.mark.skipif(limbs.METHOD is None, reason="no vector arithmetic here")),
+    pytest.param(VectorSquare, marks=NEEDS_VECTORS),
     PlainSquare,
 ]
 # The lengths of moduli and of primes; the last one of each pair has no bit to spare.
@@ -84,7 +85,7 @@ def test_every_number_of_rows(count: int, iso: dict[str, int]) -> None:
     assert from_rows(rows) == [a * a % n**2 for a in x]
 
 
-@pytest.mark.skipif(limbs.METHOD is None, reason="no vector arithmetic here")
+@NEEDS_VECTORS
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**2048 - 1), st.integers(0, 2**2048 - 1), st.integers(2**1023, 2**1024 - 1))
 def test_products_of_anything(x: int, y: int, m: int) -> None:

@@ -27,9 +27,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 from llvmlite import ir
-from numba import types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
+
+from privcompute.kernels.blocks import code_block
 
 LANES: Final = 8
 BITS: Final = 52
@@ -267,48 +268,29 @@ def _select(b: Any, out: Any, entries: Any, digits: Any, count: Any, limbs: Any,
     _loop(b, b.udiv(limbs, ir.Constant(_WORD, BLOCK)), [out, entries], block)
 
 
-def _emit(name: str, count: int, body: Callable[..., None]) -> tuple[Any, Callable[..., Any]]:
-    """Signature and code generator of an intrinsic: one internal function per module, called with integers."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        module = builder.module
-        function = module.globals.get(f"pclimbs_{name}")
-        if function is None:
-            function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_WORD] * count), f"pclimbs_{name}")
-            function.linkage = "linkonce_odr"  # libraries that numba links together then share one copy
-            function.attributes.add("noinline")
-            inner = ir.IRBuilder(function.append_basic_block("entry"))
-            body(inner, *function.args)
-            inner.ret_void()
-        builder.call(function, arguments)
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * count), generate
-
-
 @intrinsic
 def _row_code(_context: Any, columns: Any, x: Any, y: Any, limbs: Any) -> Any:
-    return _emit("row", 4, _row)
+    return code_block("pclimbs_row", 4, _row)
 
 
 @intrinsic
 def _reduce_row_code(_context: Any, columns: Any, quotient: Any, modulus: Any, inverse: Any, limbs: Any) -> Any:
-    return _emit("reduce_row", 5, _reduce_row)
+    return code_block("pclimbs_reduce_row", 5, _reduce_row)
 
 
 @intrinsic
 def _carry_code(_context: Any, out: Any, columns: Any, count: Any) -> Any:
-    return _emit("carry", 3, _carry)
+    return code_block("pclimbs_carry", 3, _carry)
 
 
 @intrinsic
 def _select_shared_code(_context: Any, out: Any, entries: Any, digits: Any, count: Any, limbs: Any) -> Any:
-    return _emit("select_shared", 5, functools.partial(_select, one=True))
+    return code_block("pclimbs_select_shared", 5, functools.partial(_select, one=True))
 
 
 @intrinsic
 def _select_own_code(_context: Any, out: Any, entries: Any, digits: Any, count: Any, limbs: Any) -> Any:
-    return _emit("select_own", 5, functools.partial(_select, one=False))
+    return code_block("pclimbs_select_own", 5, functools.partial(_select, one=False))
 
 
 _Three = Callable[[int, int, int], None]
