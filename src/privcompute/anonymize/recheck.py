@@ -1,7 +1,9 @@
 """The second look at a finished release: from the table that would leave, by other code than the search's.
 
-Classes are made by Arrow's own grouping of the shown labels; every condition is spelt out again in numpy. Nothing of
-the search, its codes, kernels or classes is used. What does not hold here does not leave (`IntegrityError`).
+Classes are made by Arrow's own grouping of the shown labels; every condition is spelt out again in numpy, and so are
+the estimators (recheck_uniqueness.py). Nothing of the search, its codes, kernels, classes or judgement is used. Shared
+are the models' parameters, as what was asked for, and `text_of`, by which a hierarchy knows a value: how values are
+written is no judgement, and two ways would only disagree. What does not hold here does not leave (`IntegrityError`).
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from privcompute.anonymize.models import (
     RecursiveCLDiversity,
     TCloseness,
 )
-from privcompute.anonymize.uniqueness import population_uniqueness
+from privcompute.anonymize.recheck_uniqueness import uniqueness_again
 from privcompute.errors import IntegrityError
 
 Ints = npt.NDArray[np.int64]
@@ -114,7 +116,8 @@ class Recheck:
             return len(self.size) <= (model.threshold + _CLOSE) * int(self.size.sum())
         if isinstance(model, PopulationUniqueness):
             rows = max(model.population, int(self.size.sum()))
-            return population_uniqueness(self.size, rows, model.estimator) <= model.threshold + _CLOSE
+            unique = uniqueness_again(self.size, rows, model.estimator)
+            return unique is not None and unique <= model.threshold + _CLOSE
         (column,) = model.columns
         counts, total, names = self._counts(column)
         return all(

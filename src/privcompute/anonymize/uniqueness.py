@@ -104,16 +104,13 @@ def pitman(size: Ints, population: int) -> float | None:
     sizes, counts = np.unique(size, return_counts=True)
     large = sizes[sizes > 1].tolist()
     many = counts[sizes > 1]
+    powers = _power_sums(classes)
 
     def by_theta(theta: float, alpha: float) -> float:
-        ratio = theta / alpha
-        gained = (digamma(ratio + classes) - digamma(ratio + 1)) / alpha
-        return gained - digamma(theta + rows) + digamma(theta + 1)
+        return _of_quotients(powers, 0, theta, alpha) - _digamma_gap(theta + 1, rows - 1)
 
     def by_alpha(theta: float, alpha: float) -> float:
-        ratio = theta / alpha
-        # the sum of i / (theta + i alpha) for i < classes
-        gained = (classes - 1) / alpha - ratio / alpha * (digamma(ratio + classes) - digamma(ratio + 1))
+        gained = _of_quotients(powers, 1, theta, alpha)
         lost = [digamma(s - alpha) for s in large]
         return gained - float(np.dot(many, lost)) + float(many.sum()) * digamma(1 - alpha)
 
@@ -132,6 +129,35 @@ def pitman(size: Ints, population: int) -> float | None:
     # Hoshino's approximation for a large population, which is what ARX computes.
     unique = math.lgamma(theta + 1) - math.lgamma(theta + alpha) + (alpha - 1) * math.log(population)
     return min(1.0, math.exp(unique))
+
+
+_TERMS = 10
+
+
+def _power_sums(classes: int) -> list[float]:
+    """The sums of i ** p for 0 < i < classes, p = 0, 1, ..."""
+    i = np.arange(1, classes, dtype=np.float64)
+    return [float((i**p).sum()) for p in range(_TERMS + 1)]
+
+
+def _of_quotients(powers: list[float], power: int, theta: float, alpha: float) -> float:
+    """The sum of i ** power / (theta + i alpha) for 0 < i < classes; power is 0 or 1.
+
+    By digammas, unless alpha is so small beside theta that their difference keeps no digits: then as a power series.
+    """
+    ratio, classes = theta / alpha, int(powers[0]) + 1
+    if ratio > 100 * classes:
+        return sum(powers[power + n] * (-1 / ratio) ** n for n in range(_TERMS)) / theta
+    gap = _digamma_gap(ratio + 1, classes - 1)
+    return gap / alpha if power == 0 else (classes - 1) / alpha - ratio / alpha * gap
+
+
+def _digamma_gap(x: float, n: int) -> float:
+    """digamma(x + n) - digamma(x) without loss of digits where x is large."""
+    if x < 100:
+        return digamma(x + n) - digamma(x)
+    a, b = 1 / x, 1 / (x + n)
+    return math.log1p(n * a) + (a - b) / 2 + (a * a - b * b) / 12 - (a**4 - b**4) / 120
 
 
 def _root(f: Callable[[float], float], low: float, high: float) -> float | None:
@@ -210,9 +236,24 @@ def _scan(f: Callable[[float], float], low: float, high: float, steps: int = 90)
     points = np.linspace(low, high, steps + 1).tolist()
     values = [f(point) for point in points]
     for left, right, a, b in zip(points, points[1:], values, values[1:], strict=False):
+        if math.isnan(b) and not math.isnan(a):
+            # The sign may change in what is left of the step before the function ends.
+            right = _end(f, left, right)
+            b = f(right)
         if not math.isnan(a) and not math.isnan(b) and (a > 0) != (b > 0):
             return _root(f, left, right)
     return None
+
+
+def _end(f: Callable[[float], float], inside: float, outside: float) -> float:
+    """The last point, nearly, at which a function that is defined inside is so."""
+    for _ in range(50):
+        middle = (inside + outside) / 2
+        if math.isnan(f(middle)):
+            outside = middle
+        else:
+            inside = middle
+    return inside
 
 
 def digamma(x: float) -> float:
