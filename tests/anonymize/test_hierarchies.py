@@ -24,7 +24,8 @@ from privcompute.anonymize.hierarchy import (
     ordering,
     redaction,
 )
-from privcompute.anonymize.hierarchy.divisions import PROVINCES, read_names
+from privcompute.anonymize.hierarchy.divisions import read_names
+from privcompute.anonymize.identifiers.divisions import PROVINCES
 from privcompute.errors import UsageError
 
 

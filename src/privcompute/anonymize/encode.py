@@ -67,17 +67,24 @@ def encode(name: str, column: pa.ChunkedArray[Any]) -> Encoded:
     Raises:
         UsageError: `bad_column` for a type that has no values to compare, such as a list.
     """
+    if not _has_order(column.type):
+        raise _ungrouped(name)
+    if pa.types.is_null(column.type):
+        column = column.cast(pa.large_string())
+    if pa.types.is_timestamp(column.type):
+        # To microseconds, which Python's days and times hold: nanoseconds are cut, what does not fit is refused.
+        try:
+            column = column.cast(pa.timestamp("us", column.type.tz), safe=column.type.unit != "ns")
+        except pa.ArrowInvalid:  # its text quotes the value
+            raise _ungrouped(name) from None
+    coded: Any = column.dictionary_encode().combine_chunks()
     try:
-        if pa.types.is_timestamp(column.type):
-            column = column.cast(pa.timestamp("us", column.type.tz), safe=False)
-        coded: Any = column.dictionary_encode().combine_chunks()
         values = coded.dictionary.to_pylist() if len(coded) else []
-        order = sorted(range(len(values)), key=values.__getitem__)
-        texts = [text_of(values[i]) for i in order]
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid, TypeError, ValueError):
-        raise UsageError(
-            f"column {name!r} has a type that cannot be grouped", code="bad_column", remedy="cast it to text"
-        ) from None
+    except (ValueError, OverflowError):
+        # A day before year 1 or after 9999, or a time zone that is none. Without the text, which quotes it.
+        raise _ungrouped(name) from None
+    order = sorted(range(len(values)), key=values.__getitem__)
+    texts = [text_of(values[i]) for i in order]
     place = np.empty(len(values) + 1, np.int64)
     place[order] = np.arange(len(values))
     place[-1] = len(values)
@@ -91,6 +98,29 @@ def encode(name: str, column: pa.ChunkedArray[Any]) -> Encoded:
         found.append(None)
         labels.append(None)
     return Encoded(narrow(codes, len(found)), tuple(found), tuple(labels))
+
+
+def _has_order(kind: pa.DataType) -> bool:
+    """Whether values of a type are numbers, texts, days, times or truth values, which can be sorted and written."""
+    known = (
+        pa.types.is_integer,
+        pa.types.is_floating,
+        pa.types.is_decimal,
+        pa.types.is_boolean,
+        pa.types.is_date,
+        pa.types.is_time,
+        pa.types.is_timestamp,
+        pa.types.is_string,
+        pa.types.is_large_string,
+        pa.types.is_null,
+    )
+    return any(one(kind) for one in known)
+
+
+def _ungrouped(name: str) -> UsageError:
+    return UsageError(
+        f"column {name!r} has a type or values that cannot be grouped", code="bad_column", remedy="cast it to text"
+    )
 
 
 def text_of(value: Any) -> str:

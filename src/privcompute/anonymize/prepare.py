@@ -154,6 +154,7 @@ def capped(name: str, column: pa.ChunkedArray[Any], rule: ColumnRule) -> pa.Chun
             try:
                 limit = pa.scalar(int(bound) if pa.types.is_integer(kind) else float(bound), kind)
             except (pa.ArrowInvalid, OverflowError):
+                # The bound is beyond the column's type. Without Arrow's text: all there is to say is said here.
                 raise UsageError(f"column {name!r} cannot hold its bound", code="bad_column") from None
             column = choose(column, limit, skip_nulls=False)
     return column
@@ -171,6 +172,7 @@ def _population(policy: Policy, table: pa.Table, qi: Sequence[str]) -> pa.Table 
         try:
             column = column.cast(table.column(name).type)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            # A value that does not fit, or types without a cast. Arrow's text quotes the value: it is left out.
             raise UsageError(
                 f"column {name!r} has another type in the population than in the table", code="bad_column"
             ) from None

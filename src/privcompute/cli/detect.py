@@ -75,8 +75,8 @@ def profile(source: str, threshold: int) -> None:
 def _row(one: ColumnProfile) -> tuple[Any, ...]:
     found = ", ".join(f"{kind.kind} {kind.confidence} %" for kind in one.found) or "-"
     distinct = f"{one.distinct:,}" if one.distinct is not None else "> 100,000"
-    low = one.low or (f"{one.shortest} signs" if one.shortest is not None else "")
-    high = one.high or (f"{one.longest} signs" if one.longest is not None else "")
+    low = one.low or (_signs(one.shortest) if one.shortest is not None else "")
+    high = one.high or (_signs(one.longest) if one.longest is not None else "")
     grade = f"general {one.grade.general}"
     reasons = "; ".join(one.grade.reasons)
     return (
@@ -92,6 +92,10 @@ def _row(one: ColumnProfile) -> tuple[Any, ...]:
         one.grade.finance,
         reasons,
     )
+
+
+def _signs(count: int) -> str:
+    return "1 sign" if count == 1 else f"{count} signs"
 
 
 def _findings(source: str, columns: tuple[str, ...], threshold: int) -> Iterator[tuple[str, Finding]]:

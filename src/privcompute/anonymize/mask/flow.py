@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -218,8 +219,9 @@ def csv_names(source: str) -> tuple[str, ...]:
         try:
             query = f"DESCRIBE SELECT * FROM read_csv({literal(str(path))}, all_varchar = true, header = true)"  # noqa: S608 - a quoted literal
             return tuple(row[0] for row in connection.execute(query).fetchall())
-        except Exception:
-            return ()  # the source itself says what is wrong with the file
+        except duckdb.Error:
+            # No CSV file, or not UTF-8. The source is opened next and says so, without the cells that DuckDB quotes.
+            return ()
 
 
 def _schema(source: str) -> pa.Schema:
@@ -250,20 +252,39 @@ def _writer(output: Path) -> Iterator[Any]:
     opened: list[Any] = []
 
     def write(table: pa.Table) -> None:
-        if not opened:
-            if output.suffix.lower() == ".parquet":
-                opened.append(pyarrow.parquet.ParquetWriter(temporary, table.schema, compression="zstd"))
-            else:
-                opened.append(pyarrow.csv.CSVWriter(temporary, table.schema))
-        opened[0].write_table(table)
+        with _faults_of(output):
+            if not opened:
+                if output.suffix.lower() == ".parquet":
+                    opened.append(pyarrow.parquet.ParquetWriter(temporary, table.schema, compression="zstd"))
+                else:
+                    opened.append(pyarrow.csv.CSVWriter(temporary, table.schema))
+            opened[0].write_table(table)
 
     try:
         yield write
+        with _faults_of(output):
+            for one in opened:
+                one.close()
+            Path(temporary).replace(output)
+    finally:
         for one in opened:
-            one.close()
-        Path(temporary).replace(output)
+            # What could not be written is thrown away, and its fault is on its way already.
+            with contextlib.suppress(OSError, pa.ArrowInvalid):
+                one.close()
+        Path(temporary).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _faults_of(output: Path) -> Iterator[None]:
+    """Around writing alone: what an operator or the source raises in between keeps its own name.
+
+    Raises:
+        UsageError: `bad_output`.
+    """
+    try:
+        yield
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        # Without Arrow's text, which may quote a cell.
+        # The writer has no form for a column's type, or a cell is no text. Without Arrow's words, which quote the cell.
         raise UsageError(
             f"{output.name} cannot hold a column of this table: its type has no place in {output.suffix}",
             code="bad_output",
@@ -273,8 +294,3 @@ def _writer(output: Path) -> Iterator[Any]:
         raise UsageError(
             f"cannot write {output}: {error.strerror or 'input or output error'}", code="bad_output"
         ) from None
-    finally:
-        for one in opened:
-            with contextlib.suppress(OSError, pa.ArrowInvalid):
-                one.close()
-        Path(temporary).unlink(missing_ok=True)
