@@ -49,6 +49,7 @@ async def test_the_peer_sees_only_what_leaves(world: Deliveries) -> None:
     # Neither columns that stay nor the risks of the table as it was; the owner has them.
     assert "name" not in manifest.report_object()["columns"]
     assert "before" not in manifest.report
+    assert not [name for name in ("id", "name") if f'"{name}"' in manifest.report]
     assert json.loads(manifest.report)["models"][0]["asked"] == {"k": 5}
     assert "before" in json.dumps(world.shown[0]["report"])
     spooled = b"".join(path.read_bytes() for path in (world.place / "insurer" / "spool").rglob("*.arrow"))

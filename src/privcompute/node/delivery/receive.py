@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +12,7 @@ from privcompute.errors import ConsentNeeded, IntegrityError, PeerError, Privcom
 from privcompute.node import negotiation
 from privcompute.node.delivery import messages, spool
 from privcompute.node.delivery.manifest import PIECE, Manifest
+from privcompute.node.jobs.alive import signs_of_life
 from privcompute.session import Progress
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 ACCEPTED: Final = "accept_tables_from"
 """The setting that lists the peers whose tables are taken without asking."""
-_ALIVE: Final = 2.0  # seconds between two signs of life
 _SPARE: Final = 64 << 20  # bytes of the disk that stay free
 
 
@@ -71,7 +69,8 @@ async def _take(node: NodeContext, peer: str, channel: Channel) -> None:
                 raise negotiation.malformed(peer, "from")
         else:
             await _fill(node, channel, manifest, path)
-            async with _signs_of_life(channel):
+            # The sender waits for the receipt while a long table is read again.
+            async with signs_of_life((channel,), "checking the table"):
                 await asyncio.to_thread(_check, node, row.id, manifest, path)
     await messages.say_receipt(channel, manifest.receipt(node.identity))
 
@@ -188,23 +187,6 @@ async def _fill(node: NodeContext, channel: Channel, manifest: Manifest, path: P
         file.flush()
         await asyncio.to_thread(os.fsync, file.fileno())
     spool.keep_name(path)
-
-
-@asynccontextmanager
-async def _signs_of_life(channel: Channel) -> AsyncIterator[None]:
-    """The sender waits for the receipt while a long table is read again: it hears that this end lives."""
-
-    async def tell() -> None:
-        while True:
-            channel.signal("progress", b'["checking the table", 0, 1]')
-            await asyncio.sleep(_ALIVE)
-
-    telling = asyncio.create_task(tell())
-    try:
-        yield
-    finally:
-        telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)
 
 
 def _check(node: NodeContext, identifier: str, manifest: Manifest, path: Path) -> None:
