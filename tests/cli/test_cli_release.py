@@ -98,3 +98,14 @@ def test_a_peers_text_moves_no_cursor() -> None:
     assert max(map(len, shown.splitlines())) < 400
     for strange in ("{}", '{"models": 1, "risk": [], "suppressed": null, "columns": 7}', '{"risk": {}}'):
         assert "patients" in delivery_text({**manifest, "report": strange})
+
+
+def test_half_a_character_is_written_as_json_has_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """A peer's text may hold a lone surrogate, which is no UTF-8: the owner's commands still answer."""
+    from privcompute.cli.output import print_json
+
+    print_json({"sql": "SELECT \ud800 北京"})
+    written = capsys.readouterr().out
+    assert json.loads(written) == {"sql": "SELECT \ud800 北京"}
+    assert "北京" in written
+    assert "\\ud800" in written

@@ -16,7 +16,9 @@ from privcompute.errors import PrivcomputeError
 
 def print_json(body: Any) -> None:
     """One JSON object on standard output, on one line; NaN never."""
-    click.echo(json.dumps(body, allow_nan=False, ensure_ascii=False))
+    text = json.dumps(body, allow_nan=False, ensure_ascii=False)
+    # Half a character, which a peer may have sent, is no UTF-8; written as \uXXXX it is the same JSON.
+    click.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def print_error(error: PrivcomputeError, as_json: bool) -> None:

@@ -18,6 +18,8 @@ PIECE: Final = 1 << 20
 """Bytes of every piece but the last one."""
 MAX_REPORT: Final = 128 << 10
 MAX_TABLE: Final = 1 << 40
+_DEEPEST: Final = 16
+"""Levels of a report; ours have five."""
 
 Kind = Literal["anonymized", "desensitized"]
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
@@ -44,7 +46,7 @@ class Manifest:
         rows: their number.
         bytes: of the stream.
         sha256: of the stream, hexadecimal.
-        report: JSON text: what the policy reached.
+        report: JSON text in ASCII: what the policy reached.
     """
 
     id: str
@@ -135,6 +137,7 @@ class Manifest:
             and _count(body["bytes"], 1)
             and isinstance(body["report"], str)
             and len(body["report"]) <= MAX_REPORT
+            and body["report"].isascii()  # as `json.dumps` writes it; half a character would break who prints it
             and _is_object(body["report"])
         )
         if not right:
@@ -159,9 +162,21 @@ def _count(value: object, least: int) -> bool:
 
 def _is_object(text: str) -> bool:
     try:
-        return isinstance(json.loads(text, parse_constant=_refuse), dict)
+        found = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return False
+    return isinstance(found, dict) and _is_flat(found)
+
+
+def _is_flat(found: object) -> bool:
+    """Whether no value lies deeper than `_DEEPEST`: what can be read here may be too deep for who shows it later."""
+    level = [found]
+    for _ in range(_DEEPEST):
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [value for values in inner for value in values]
+        if not level:
+            return True
+    return False
 
 
 def _refuse(_: str) -> Any:
