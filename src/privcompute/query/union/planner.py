@@ -31,9 +31,9 @@ from privcompute.tables.schema import Kind
 from privcompute.union.job import RINGS, Roster, SumShape
 
 MAX_CELLS = 20_000
+"""Most cells of one question."""
 MAX_LINES = 1 << 18
 """Most cells times marginals they are in: what is shown is decided in seconds."""
-"""Most cells of one question."""
 MAX_GROUPINGS = 5
 """Most groupings: the marginals that suppression looks at double with each."""
 

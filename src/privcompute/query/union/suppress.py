@@ -79,58 +79,80 @@ class _Cover:
         self.shown = shown
         self.rule = rule
         self.lines = list(_lines(rule.axes))
-        self.peopled = {n for n, unit in enumerate(units) if any(people for people, _ in unit)}
+        self.lines_of: list[list[int]] = [[] for _ in units]
+        for place, line in enumerate(self.lines):
+            for n in line:
+                self.lines_of[n].append(place)
+        self.left_out: list[set[int]] = [set() for _ in self.lines]
+        """By line, its units that are not shown, though somebody is in them."""
+        for n, unit in enumerate(units):
+            if n not in shown:
+                self._note(n, unit)
 
     def complete(self) -> None:
         """Until there is nothing to leave out."""
         while self._directly() or self._step_by_step():
             pass
 
-    def _left_out(self, line: Sequence[int], known: Collection[int] = ()) -> list[int]:
-        return [n for n in line if n in self.peopled and n not in self.shown and n not in known]
+    def _note(self, n: int, unit: Sequence[Count]) -> None:
+        if any(people for people, _ in unit):
+            for place in self.lines_of[n]:
+                self.left_out[place].add(n)
 
     def _leave_out(self, candidates: Iterable[int]) -> int | None:
         last = max((n for n in candidates if n in self.shown), default=None)
         if last is not None:
             self.shown.discard(last)
+            self._note(last, self.units[last])
         return last
 
-    def _tells(self, left_out: Sequence[int]) -> bool:
-        return _tells([self.units[n] for n in left_out], self.rule)
+    def _tells(self, left_out: Collection[int]) -> bool:
+        return bool(left_out) and _tells([self.units[n] for n in left_out], self.rule)
 
     def _directly(self) -> bool:
         """Covers the lines that tell something by themselves; whether there was one."""
         changed = False
-        for line in self.lines:
-            if self._tells(self._left_out(line)):
+        for line, left_out in zip(self.lines, self.left_out, strict=True):
+            if self._tells(left_out):
                 changed = self._leave_out(line) is not None or changed
         return changed
 
-    def _step_by_step(self) -> bool:
-        """Covers what becomes known one unit after the other; whether there was something."""
-        known: dict[int, Sequence[int]] = {}  # and the line that gave it
+    def _known(self) -> dict[int, Sequence[int]]:
+        """What becomes known one unit after the other, each with the line that gives it: the only one left there."""
+        known: dict[int, Sequence[int]] = {}
+        open_ = [len(left_out) for left_out in self.left_out]
         before = -1
         while len(known) > before:
             before = len(known)
-            for line in self.lines:
-                rest = self._left_out(line, known)
-                if len(rest) == 1:
-                    known[rest[0]] = line
+            for place, line in enumerate(self.lines):
+                if open_[place] == 1:
+                    n = next(n for n in self.left_out[place] if n not in known)
+                    known[n] = line
+                    for crossed in self.lines_of[n]:
+                        open_[crossed] -= 1
+        return known
+
+    def _step_by_step(self) -> bool:
+        """Covers what becomes known one unit after the other; whether there was something."""
+        source = self._known()
+        known = set(source)
+        small = {n for n in known if self._tells([n])}
         changed: set[int] = set()
-        for line in self.lines:
-            rest = self._left_out(line, known)
-            told = [n for n in line if n in known]
+        crossed: set[int] = set()  # lines with a unit that has changed
+        for place, left_out in enumerate(self.left_out):
             # A small unit among the known ones is what its line gave when it was the only one left.
-            small = [n for n in told if self._tells([n])]
-            if not small and not self._tells(rest):
+            if small.isdisjoint(left_out) and not self._tells(left_out - known):
                 continue
-            sources = {m for n in told for m in known[n]}
-            if changed & sources or changed & set(line):
+            if place in crossed:
                 continue  # covered in this pass already, perhaps
+            sources = {m for n in left_out & known for m in source[n]}
+            if not changed.isdisjoint(sources):
+                continue
             last = self._leave_out(sources)
-            last = self._leave_out(line) if last is None else last
+            last = self._leave_out(self.lines[place]) if last is None else last
             if last is not None:
                 changed.add(last)
+                crossed.update(self.lines_of[last])
         return bool(changed)
 
 
