@@ -16,10 +16,12 @@ import pytest
 import pytest_asyncio
 from support.union_nodes import UnionNodes, paired_homes
 
-from privcompute.errors import ConsentNeeded, PeerError, PrivacyError, TransportError, UsageError
+from privcompute.errors import ConsentNeeded, PeerError, PrivacyError, PrivcomputeError, TransportError, UsageError
 from privcompute.node import negotiation
 from privcompute.node.context import NodeContext
 from privcompute.node.datasets import Declaration
+from privcompute.node.jobs.union import UnionJob
+from privcompute.node.negotiation import Party
 from privcompute.node.rules import parse_allow
 from privcompute.node.union_rows import UnionRows, prepare_union
 from privcompute.query.union import Member, UnionPlan
@@ -478,3 +480,43 @@ async def test_one_who_reads_for_long_keeps_nobody_from_waiting(
         assert body["dropped"] == {}
     finally:
         await world.close()
+
+
+# -- what others may read ------------------------------------------------------------------------------------------------
+
+
+async def test_the_log_of_a_holder_does_not_quote_the_question(
+    world: UnionNodes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The asker's node is changed and does not look; the holders' refusals mark the text, which names a person."""
+    sql = "SELECT COUNT(*) AS n FROM UNION(patients) WHERE ward = 'Maria Musterfrau' AND nothing = 'Erika Mustermann'"
+
+    async def unchecked(job: UnionJob, text: str, parties: Sequence[Party]) -> UnionPlan:
+        return await honest(job, SQL if job.node.name == ASKER else text, parties)
+
+    honest = UnionJob.plan
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(UnionJob, "plan", unchecked)
+        with pytest.raises(PrivcomputeError):
+            await world.call("query", sql, asker=ASKER)
+    said = [record.getMessage() for record in caplog.records if record.name == "privcompute.node"]
+    assert any("ended: unknown_column" in line for line in said)
+    assert not any("Muster" in line or "nothing" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    "dropped",
+    [{"coast": "\x1b[2J"}, {"coast": "two words"}, {"coast": ""}, {"coast": 1}, {"nobody": "late"}, ["coast"]],
+)
+async def test_a_receiver_keeps_no_strange_words_of_a_collector(world: UnionNodes, dropped: object) -> None:
+    class Lies(ChannelWrapper):
+        async def recv(self, label: str, limit: int, timeout: float) -> memoryview:
+            raw = await super().recv(label, limit, timeout)
+            if not label.startswith("negotiate/totals"):
+                return raw
+            return memoryview(json.dumps({**json.loads(bytes(raw)), "dropped": dropped}).encode())
+
+    world.wrap = lambda party, asker, channel: Lies(channel) if party == "coast" else channel
+    await world.call("query", SQL, asker="board", to=("board", "coast", "north"))
+    assert len(world.nodes["north"].store.releases.all()) == 1
+    assert world.nodes["coast"].store.releases.all() == []

@@ -58,7 +58,9 @@ class Answers:
             else:
                 await jobs.answer(self.context, peer, session_id, channel)
         except PrivcomputeError as error:
-            LOG.warning("session %s of %s ended: %s (%s)", session_id.hex()[:8], peer, error.code, error.message)
+            # Not its text: that of a refused query marks a part of the query, with whatever constants it names.
+            where = f" at {error.stage}" if error.stage else ""
+            LOG.warning("session %s of %s ended: %s%s", session_id.hex()[:8], peer, error.code, where)
             self._note(self.context, "ended", peer, code=error.code, stage=error.stage)
         except Exception as error:
             # The peer learns that it failed and nothing else; the text of a strange error may hold data.

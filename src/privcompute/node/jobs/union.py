@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,6 +33,10 @@ from privcompute.union.stages import collector_name
 if TYPE_CHECKING:
     from privcompute.node.context import NodeContext
     from privcompute.query.union import Member, UnionPlan
+
+
+_CODE = re.compile(r"[a-z0-9_]{1,64}")
+"""An error's code, as a peer may name it."""
 
 
 @dataclass(repr=False)
@@ -230,6 +235,7 @@ def check_totals(plan: UnionPlan, totals: Totals, decide: Decide) -> None:
         and all(len(totals.values[unit]) == plan.shape.units[unit] for unit in totals.shown)
         and list(totals.survivors) == sorted({*totals.survivors} & {one.party for one in plan.members})
         and len(totals.survivors) >= plan.quorum
+        and set(totals.dropped) <= {*(one.party for one in plan.members), plan.key_holder}
     )
     if not right:
         raise IntegrityError(
@@ -273,7 +279,7 @@ def totals_from_json(body: Mapping[str, Any], peer: str) -> Totals:
         isinstance(values, list)
         and len(values) == len(shown)
         and isinstance(dropped, dict)
-        and all(negotiation.is_name(k) and isinstance(v, str) and len(v) <= 64 for k, v in dropped.items())
+        and all(negotiation.is_name(k) and isinstance(v, str) and _CODE.fullmatch(v) for k, v in dropped.items())
     )
     if not right:
         raise negotiation.malformed(peer, "totals")
