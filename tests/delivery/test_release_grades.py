@@ -44,6 +44,69 @@ def test_what_a_policy_gives_each_column(tmp_path: Path) -> None:
     assert ways(tmp_path, mixed) == anonymous | {"id": "token"}
 
 
+@pytest.mark.parametrize(
+    ("transform", "technique"),
+    [
+        ('op = "redact"', "mask"),
+        ('op = "redact", found = true', "plain"),
+        ('op = "bucket", width = 2', "mask"),
+        ('op = "bucket", width = 1', "plain"),
+        ('op = "bucket", width = "1.0"', "plain"),
+        ('op = "bucket", width = "0.001"', "plain"),
+        ('op = "bucket", edges = [0, 1, 18, 65]', "mask"),
+        ('op = "bucket", edges = [0, 1, 2, 3]', "plain"),
+        ('op = "bucket", unit = "month"', "mask"),
+        ('op = "noise", scale = 1', "mask"),
+        ('op = "noise", scale = 1, step = "0.01"', "plain"),
+        ('op = "noise", scale = 100, step = "0.01"', "mask"),
+        ('op = "mask", keep = 6, keep_last = 4', "mask"),
+        ('op = "mask", keep = 17', "plain"),
+        ('op = "mask", keep = 3, keep_last = 14', "plain"),
+        ('op = "mask", keep_from = "@"', "mask"),
+        ('op = "mask", keep_from = "P"', "plain"),
+        ('op = "mask", type = "bank_card"', "mask"),
+    ],
+)
+def test_an_operator_that_changes_next_to_nothing_is_plain(tmp_path: Path, transform: str, technique: str) -> None:
+    """Else a transform of one's own choice would carry what its grade keeps from leaving."""
+    policy = f"version = 1\n[columns]\nid = {{ transform = {{ {transform} }} }}\n"
+    assert ways(tmp_path, policy)["id"] == technique
+
+
+def test_what_custom_leaves_visible_is_within_the_most() -> None:
+    from privcompute.anonymize.mask import masking
+    from privcompute.node.delivery.recipe import MOST_VISIBLE
+
+    assert max(first + last for first, last in masking.VISIBLE.values()) == MOST_VISIBLE
+
+
+def test_a_model_that_states_no_class_size_is_no_k_anonymous_release(tmp_path: Path) -> None:
+    """Of k-map the k is one of the population: the classes of the release may hold one row."""
+    from dataclasses import replace
+
+    from privcompute.anonymize import Policy
+    from privcompute.anonymize.models.alpha_k import AlphaKAnonymity
+    from privcompute.anonymize.models.average_risk import AverageRisk
+    from privcompute.anonymize.models.distinct_l import DistinctLDiversity
+    from privcompute.anonymize.models.estimated_k_map import EstimatedKMap
+    from privcompute.anonymize.models.k_map import KMap
+
+    (tmp_path / "p.toml").write_text(ANONYMOUS)
+    recipe, table = Recipe.load(tmp_path / "p.toml"), shipped("gbt43697")
+    assert isinstance(recipe.policy, Policy)
+    for models, technique in (
+        ((AlphaKAnonymity("disease", 0.9, 5),), "k-anonymous"),
+        ((AlphaKAnonymity("disease", 0.9, 4),), "plain"),
+        ((KMap(50),), "plain"),
+        ((EstimatedKMap(50, 10_000, 0.01, "zero-truncated-poisson"),), "plain"),
+        ((DistinctLDiversity("disease", 9),), "plain"),
+        ((AverageRisk(0.001),), "plain"),
+        ((), "plain"),
+    ):
+        made = replace(recipe, policy=replace(recipe.policy, models=models))
+        assert {one.technique.value for one in made.carried(NAMES, {}, table)} == {technique}
+
+
 def test_a_small_k_is_no_k_anonymous_release(tmp_path: Path) -> None:
     assert set(ways(tmp_path, ANONYMOUS.replace("k = 5", "k = 4")).values()) == {"plain"}
     other = ANONYMOUS.replace('type = "k-anonymity"\nk = 5', 'type = "distinct-l-diversity"\nl = 2')

@@ -7,6 +7,8 @@ import json
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +37,8 @@ OPERATORS: Final[Mapping[str, Technique]] = {
     "surrogate": Technique.TOKEN,
 }
 """What an operator counts as. One that is not named here counts as plain."""
+MOST_VISIBLE: Final = 10
+"""Signs that a mask may leave: six and four of a bank card are the most that is customary."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,32 @@ def _desensitized(policy: MaskPolicy, keys: Any, config: Config, dataset: Datase
 
 
 def _technique(operator: Any) -> Technique:
+    shown = _SHOWS.get(operator.op)
+    if shown is not None and shown(operator):
+        return Technique.PLAIN
     return OPERATORS.get(operator.op, Technique.PLAIN)
+
+
+def _fine_buckets(bucket: Any) -> bool:
+    if bucket.width is not None:
+        return Decimal(str(bucket.width)) <= 1
+    edges = [Decimal(str(one)) for one in bucket.edges or ()]
+    return bool(edges) and max(b - a for a, b in pairwise(edges)) <= 1
+
+
+_SHOWS: Final[Mapping[str, Callable[[Any], bool]]] = {
+    # A cell in which nothing is found leaves as it is.
+    "redact": lambda one: bool(one.found),
+    # Of whole numbers such an interval holds one.
+    "bucket": _fine_buckets,
+    # Whole numbers are read through it.
+    "noise": lambda one: one.scale * Decimal(str(one.step)) < 1,
+    # All but the check digit of an identity number, say; or a tail that may begin with the first sign.
+    "mask": lambda one: (
+        (one.keep or 0) + (one.keep_last or 0) > MOST_VISIBLE or any(sign.isalnum() for sign in one.keep_from)
+    ),
+}
+"""With which parameters an operator leaves values, or enough of them, as they are: then it counts as plain."""
 
 
 def _group_size(policy: Policy) -> int:
