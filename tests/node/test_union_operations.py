@@ -482,7 +482,7 @@ async def test_one_who_reads_for_long_keeps_nobody_from_waiting(
         await world.close()
 
 
-# -- what others may read ------------------------------------------------------------------------------------------------
+# -- what others may read ----------------------------------------------------------------------------------------------
 
 
 async def test_the_log_of_a_holder_does_not_quote_the_question(
