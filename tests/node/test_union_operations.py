@@ -173,6 +173,29 @@ async def test_one_drops_out_midway(world: UnionNodes, word: str) -> None:
     same(body, world.pooled(SQL.replace("UNION(patients)", "pooled"), body["holders"]))
 
 
+class LeavesReady(ChannelWrapper):
+    """A holder's link that breaks once it has said that it is ready."""
+
+    async def send(self, label: str, parts: Sequence[Buffer]) -> None:
+        await super().send(label, parts)
+        if label.startswith("negotiate/ready"):
+            await super().abort(TransportError("the power is gone", code="unreachable"))
+
+
+@pytest.mark.parametrize("quorum", [4, 5])
+async def test_one_leaves_between_ready_and_go(world: UnionNodes, quorum: int) -> None:
+    """It is gone like one that leaves at any other time: the question goes on if enough are left."""
+    world.wrap = lambda party, asker, channel: LeavesReady(channel) if party == "delta" else channel
+    if quorum == 5:
+        with pytest.raises(PeerError) as caught:
+            await world.call("query", SQL, asker=ASKER, quorum=quorum)
+        assert caught.value.code == "quorum_lost"
+        return
+    body = await world.call("query", SQL, asker=ASKER, quorum=quorum)
+    assert body["dropped"] == {"delta": "unreachable"}
+    same(body, world.pooled(SQL.replace("UNION(patients)", "pooled"), body["holders"]))
+
+
 async def test_too_few_are_left_and_those_begin_anew(world: UnionNodes) -> None:
     lost = {"delta", "hills"}
     first: set[str] = set()

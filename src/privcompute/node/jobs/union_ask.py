@@ -269,7 +269,20 @@ async def _readied(
         )
         raise lost
     await own_rows  # nobody goes on before this node's own ledger has spoken
-    await asyncio.gather(*(negotiation.say(channel, "go", {}) for channel in job.channels.values()))
+    return gone | await _started(job)
+
+
+async def _started(job: UnionJob) -> dict[str, str]:
+    """Says go to all that are ready; who has left since, with the reason's code."""
+    links = dict(job.channels)
+    found = await asyncio.gather(*(negotiation.say(one, "go", {}) for one in links.values()), return_exceptions=True)
+    gone: dict[str, str] = {}
+    for party, one in zip(links, found, strict=True):
+        if isinstance(one, GONE):
+            gone[party] = one.code
+            await _end(job, party, one)
+        elif one is not None:
+            raise one
     return gone
 
 
