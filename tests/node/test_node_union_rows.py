@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +16,7 @@ from privcompute.node.config import load
 from privcompute.node.context import NodeContext
 from privcompute.node.datasets import Declaration
 from privcompute.node.home import Home
-from privcompute.node.jobs.union import check_totals
+from privcompute.node.jobs.union import check_totals, totals_bytes, totals_to_json
 from privcompute.node.rules import parse_allow, parse_domains
 from privcompute.node.setup import create_node
 from privcompute.node.store import Store
@@ -155,6 +156,22 @@ def test_another_set_of_holders_is_refused(holder: Holder) -> None:
     with pytest.raises(PrivacyError) as error:
         record_holders(holder.node, plan, member, rows, ("a", "b", "c"))
     assert error.value.code == "differencing_holders"
+
+
+@pytest.mark.parametrize("groups", ["", ", ward", ", ward, smoker"])
+def test_the_widest_totals_fit_the_message_that_a_receiver_takes(holder: Holder, groups: str) -> None:
+    """With many cells they are more than other messages of a negotiation may be."""
+    by = f" GROUP BY {groups[2:]}" if groups else ""
+    plan, _ = holder.plan(f"SELECT COUNT(*) AS n{groups}, SUM(age) AS s, VAR_SAMP(age) AS v {FROM}{by}")
+    shape = plan.shape
+    low = -(1 << (shape.bits - 1))
+    names = tuple(one.party for one in plan.members)
+    values = {unit: (low,) * size for unit, size in enumerate(shape.units)}
+    totals = Totals(
+        (1 << 64,) * shape.counts, tuple(range(len(shape.units))), values, names, dict.fromkeys(names, "x" * 64)
+    )
+    written = len(json.dumps({"version": 1, **totals_to_json(totals)}, separators=(",", ":")))
+    assert written <= totals_bytes(plan) < 2 * written + 4096
 
 
 def test_totals_are_over_enough_distinct_holders_of_the_plan(holder: Holder) -> None:

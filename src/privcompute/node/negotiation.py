@@ -131,7 +131,13 @@ async def say(channel: Channel, stage: str, body: Mapping[str, Any]) -> None:
 
 
 async def hear(
-    channel: Channel, stage: str, fields: Sequence[str], timeout: float, silence: float | None = None
+    channel: Channel,
+    stage: str,
+    fields: Sequence[str],
+    timeout: float,
+    silence: float | None = None,
+    *,
+    most: int = MESSAGE_LIMIT,
 ) -> dict[str, Any]:
     """Waits for one negotiation message with exactly these fields.
 
@@ -141,6 +147,7 @@ async def hear(
         fields: Its fields.
         timeout: The most seconds it may take, whatever signs of life the peer gives meanwhile.
         silence: Seconds without any sign of life after which the peer is given up earlier; default: ``timeout``.
+        most: Bytes that it may have.
 
     Raises:
         PeerError: ``bad_negotiation``, or ``version`` when the peer speaks another protocol version.
@@ -149,7 +156,7 @@ async def hear(
     patience = timeout if silence is None else min(timeout, silence)
     try:
         async with asyncio.timeout(timeout):
-            raw = await channel.recv(_label(stage), MESSAGE_LIMIT, patience)
+            raw = await channel.recv(_label(stage), most, patience)
     except TimeoutError:
         raise TransportError(
             f"the peer did not say {stage!r} within {timeout:g} s",

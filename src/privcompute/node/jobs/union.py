@@ -246,6 +246,14 @@ def check_totals(plan: UnionPlan, totals: Totals, decide: Decide) -> None:
         )
 
 
+def totals_bytes(plan: UnionPlan) -> int:
+    """The most bytes that `totals_to_json` takes as text: every number as wide as it can be, every name as long."""
+    digits = plan.shape.bits // 3 + 2  # a third of a digit a bit is more than it takes; a sign and a comma
+    counts, values = 22 * plan.shape.counts, (digits + 2) * plan.shape.values
+    names = (len(plan.members) + 1) * 256
+    return 1024 + counts + values + 12 * len(plan.shape.units) + names
+
+
 def totals_to_json(totals: Totals) -> dict[str, Any]:
     """What a receiver that is not the collector is told."""
     return {

@@ -11,7 +11,7 @@ from privcompute.node import negotiation
 from privcompute.node.jobs.alive import signs_of_life
 from privcompute.node.jobs.consent import CONSENT_SECONDS, check_shared, manual_consent
 from privcompute.node.jobs.job import Outcome, check_fingerprint
-from privcompute.node.jobs.union import UnionJob, check_totals, offered_to_union, totals_from_json
+from privcompute.node.jobs.union import UnionJob, check_totals, offered_to_union, totals_bytes, totals_from_json
 from privcompute.node.negotiation import MAX_HOLDERS, MAX_RECEIVERS, Party
 from privcompute.query.union import Decision
 
@@ -82,7 +82,8 @@ async def _run(
     decide = Decision(plan)
     if job.node.name in plan.receivers:
         fields = ("counts", "shown", "values", "survivors", "dropped")
-        body = await negotiation.hear(channel, "totals", fields, job.node.config.limits.run_seconds)
+        seconds = job.node.config.limits.run_seconds
+        body = await negotiation.hear(channel, "totals", fields, seconds, most=totals_bytes(plan))
         totals = totals_from_json(body, peer)
         await asyncio.to_thread(check_totals, plan, totals, decide)
         if receipt and receipt.survivors and (totals.survivors, totals.shown) != (receipt.survivors, receipt.shown):
