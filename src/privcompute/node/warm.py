@@ -26,22 +26,25 @@ def cold() -> bool:
     from privcompute.kernels.compiled import folder_for  # deferred: loads the compiler
 
     packages = [Path(package.__path__[0]) for package in (kernels, psi, paillier)]
-    packages.append(packages[0].parent / "anonymize" / "detect")  # not imported: that alone would load the compiler
+    # Not imported: that alone would load the compiler.
+    packages += [packages[0].parent / "anonymize" / part for part in ("detect", "kernels")]
     folders = [folder_for(package) for package in packages]
     return any(folder is not None and not any(folder.glob("*.nbc")) for folder in folders)
 
 
 def compile_all() -> None:
-    """Load, or compile, all kernels that take long: also those of Paillier and of detection, which few nodes ever load.
+    """Load, or compile, all kernels: also those of Paillier, of detection and of releases, which few nodes ever load.
 
     Raises:
         IntegrityError: this machine computes something else.
     """
     from privcompute.anonymize import detect
+    from privcompute.anonymize.kernels import warm
 
     warm_up()
     paillier.fast()
     detect.warm_up()
+    warm.warm_up()
 
 
 def warm_up() -> None:

@@ -131,3 +131,10 @@ def test_profile_shows_and_tells(tmp_path: Path) -> None:
     assert mobile["grade"]["confirmed"] is False
     assert (n["low"], n["high"], n["nulls"]) == ("0", "299", 0)
     assert "cn_mobile 9" in run("profile", str(tmp_path / "t.parquet")).stdout
+
+
+def test_one_sign_is_no_signs(tmp_path: Path) -> None:
+    pyarrow.parquet.write_table(pa.table({"a": ["甲", "乙丙"]}), tmp_path / "t.parquet")
+    shown = run("profile", str(tmp_path / "t.parquet")).stdout
+    assert "1 sign " in shown
+    assert "2 signs" in shown
