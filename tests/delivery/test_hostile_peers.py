@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -362,3 +363,33 @@ async def test_a_table_that_is_one_piece_long_to_the_byte(world: Deliveries, mon
     later = await world.release()
     assert later["delivery"]["bytes"] == size
     assert Manifest.from_object({**later["delivery"], "report": "{}"}, party="x").pieces == 8
+
+
+@pytest.mark.parametrize("stage", ["delivery/piece.1", "negotiate/receipt.1"])
+async def test_a_peer_that_only_ever_says_that_it_lives(
+    world: Deliveries, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signs of life put the end by silence off for ever, here 20 s; how long one link may take does not heed them."""
+
+    class Endless(ChannelWrapper):
+        async def recv(self, label: str, limit: int, timeout: float) -> memoryview:
+            if label == stage:
+                await self._live()
+            return await super().recv(label, limit, timeout)
+
+        async def send(self, label: str, parts: Sequence[Buffer]) -> None:
+            if label == stage:
+                await self._live()
+            await super().send(label, parts)
+
+        async def _live(self) -> None:
+            await asyncio.Event().wait()
+
+    for node in world.nodes.values():
+        limits = replace(node.config.limits, step_seconds=20.0, run_seconds=0.3)
+        node.config = replace(node.config, limits=limits)
+    world.wrap = lambda party, asker, channel: Endless(channel)
+    monkeypatch.setattr("privcompute.node.delivery.send.ATTEMPTS", 0)
+    with pytest.raises(TransportError) as caught:
+        await world.release()
+    assert caught.value.code == "run_timeout"

@@ -80,7 +80,7 @@ class Limits:
     memory_mib: int = _whole(1024, 128, 1 << 20, "memory for reading one's own tables, MiB")
     credit_mib: int = _whole(64, 1, 4096, "frames of one session that may wait before they are asked for, MiB")
     step_seconds: float = _seconds(120.0, 0.1, 86_400, "silence of a peer after which a run is given up")
-    run_seconds: float = _seconds(14_400.0, 1, 604_800, "longest run of one query")
+    run_seconds: float = _seconds(14_400.0, 1, 604_800, "longest run of one query, and longest link of a delivery")
     holder_seconds: float = _seconds(30.0, 0.1, 3600, "how long each stage of a union waits for its slowest holder")
     sessions: int = _whole(8, 1, 256, "queries answered at the same time, half of them at most for one peer")
     keys: int = _whole(20_000_000, 1, 1 << 31, "largest number of distinct keys accepted from a peer")

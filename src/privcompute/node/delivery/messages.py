@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from privcompute.errors import TransportError
 from privcompute.node import negotiation
 from privcompute.node.delivery.manifest import Manifest
 from privcompute.session import Channel
 
 _HEX64: Final = re.compile(r"[0-9a-f]{64}")
 _SIGNATURE: Final = re.compile(r"[0-9a-f]{2,400}")
+
+
+@asynccontextmanager
+async def in_time(seconds: float, peer: str) -> AsyncIterator[None]:
+    """Ends a link whose other end lives, as it says again and again, and never gets done.
+
+    Raises:
+        TransportError: `run_timeout`.
+    """
+    try:
+        async with asyncio.timeout(seconds) as clock:
+            yield
+    except TimeoutError:
+        if not clock.expired():
+            raise
+        raise TransportError(
+            "one link of a delivery took longer than a run may",
+            code="run_timeout",
+            party=peer,
+            stage="delivery",
+            remedy="release the same again: what arrived is kept; limits.run_seconds in node.toml says how long",
+        ) from None
 
 
 def piece_label(piece: int) -> str:

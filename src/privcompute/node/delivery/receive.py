@@ -68,7 +68,8 @@ async def _take(node: NodeContext, peer: str, channel: Channel) -> None:
             if await messages.hear_from(channel, manifest.pieces, timeout) != manifest.pieces:
                 raise negotiation.malformed(peer, "from")
         else:
-            await _fill(node, channel, manifest, path)
+            async with messages.in_time(node.config.limits.run_seconds, peer):
+                await _fill(node, channel, manifest, path)
             # The sender waits for the receipt while a long table is read again.
             async with signs_of_life((channel,), "checking the table"):
                 await asyncio.to_thread(_check, node, row.id, manifest, path)

@@ -100,8 +100,9 @@ async def _attempt(node: NodeContext, ready: Ready, observer: Observer, done: li
             same = await asyncio.to_thread(spool.digest_of, ready.path, min(held * PIECE, manifest.bytes))
         start = held if same == digest else 0
         await messages.say_from(channel, start)
-        await _send_pieces(channel, ready, start, observer, node.name, done)
-        receipt = await messages.hear_receipt(channel, timeout)
+        async with messages.in_time(node.config.limits.run_seconds, manifest.receiver):
+            await _send_pieces(channel, ready, start, observer, node.name, done)
+            receipt = await messages.hear_receipt(channel, timeout)
         # Looked up now: a peer may have renewed its certificate since.
         pinned = node.store.peers.get(manifest.receiver)
         manifest.verify_receipt(pinned.certificates if pinned is not None else (), receipt)
