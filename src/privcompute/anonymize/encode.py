@@ -51,6 +51,8 @@ def tidy(column: pa.ChunkedArray[Any], *, trim: bool = False, null_markers: Sequ
         kind = column.type
     if pa.types.is_floating(kind):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
+        if not pa.types.is_float16(kind):
+            column = pc.add(column, pa.scalar(0.0, kind))  # -0.0 and 0.0 are one number
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or str(kind) == "string_view":
         column = column.cast(pa.large_string())
         if trim:
@@ -71,10 +73,11 @@ def encode(name: str, column: pa.ChunkedArray[Any]) -> Encoded:
         raise _ungrouped(name)
     if pa.types.is_null(column.type):
         column = column.cast(pa.large_string())
-    if pa.types.is_timestamp(column.type):
-        # To microseconds, which Python's days and times hold: nanoseconds are cut, what does not fit is refused.
+    if pa.types.is_timestamp(column.type) or pa.types.is_time64(column.type):
+        # To microseconds, which Python's times hold. What does not fit is refused: cut off, two times would be one.
+        kind = pa.time64("us") if pa.types.is_time64(column.type) else pa.timestamp("us", column.type.tz)
         try:
-            column = column.cast(pa.timestamp("us", column.type.tz), safe=column.type.unit != "ns")
+            column = column.cast(kind)
         except pa.ArrowInvalid:  # its text quotes the value
             raise _ungrouped(name) from None
     coded: Any = column.dictionary_encode().combine_chunks()
