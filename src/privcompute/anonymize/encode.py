@@ -52,7 +52,8 @@ def tidy(column: pa.ChunkedArray[Any], *, trim: bool = False, null_markers: Sequ
     if pa.types.is_floating(kind):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, kind), column)
         if not pa.types.is_float16(kind):
-            column = pc.add(column, pa.scalar(0.0, kind))  # -0.0 and 0.0 are one number
+            zero: Any = pa.scalar(0.0, kind)
+            column = pc.add(column, zero)  # -0.0 and 0.0 are one number
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or str(kind) == "string_view":
         column = column.cast(pa.large_string())
         if trim:
