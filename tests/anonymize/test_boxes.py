@@ -41,6 +41,18 @@ def labels(shown: Shown) -> list[tuple[str | None, ...]]:
 table_rows = st.lists(st.tuples(st.integers(0, 12), st.sampled_from("abcd")), min_size=1, max_size=60)
 
 
+def test_more_categories_than_sixteen_bits_count() -> None:
+    values = [f"{n:06d}x" for n in range(70_000)]
+    tree = Hierarchy((tuple(values), tuple(value[:4] for value in values), ("*",) * len(values)))
+    shown = mondrian([quasi_identifier("c", np.arange(len(values)), values, tree)], {}, [KAnonymity(5)], 5, strict=True)
+    (column,) = shown.columns
+    found = [column.labels[code] or "" for code in column.codes.tolist()]
+    assert min(Counter(found).values()) >= 5
+    assert {len(label) for label in found} <= {1, 4}
+    assert all(label in ("*", value[:4]) for label, value in zip(found, values, strict=True))
+    assert sum(label != "*" for label in found) > 60_000
+
+
 @settings(max_examples=80)
 @given(table_rows, st.integers(1, 6), st.booleans())
 def test_boxes_are_large_enough_and_hold_their_rows(rows: list[tuple[int, str]], k: int, strict: bool) -> None:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 
@@ -258,12 +259,13 @@ def _shown(columns: Sequence[QuasiIdentifier], lines: Sequence[_Line], boxes: Bo
     found = []
     for column, line, low, high in zip(columns, lines, boxes.low, boxes.high, strict=True):
         width = max(1, len(line.order))
+        part_of = cache(column.hierarchy.share)  # made for all labels of a level at a time
         pairs, which = np.unique(low * width + high, return_inverse=True)
         # Two ranges may have one name (the label of a hierarchy): then it is one label.
         names: dict[Label, int] = {}
         shares, single, number = [], [], np.empty(len(pairs), np.int64)
         for place, pair in enumerate(pairs.tolist()):
-            label, share = _label(column, line, pair // width, pair % width)
+            label, share = _label(column, line, part_of, pair // width, pair % width)
             if label not in names:
                 names[label] = len(names)
                 shares.append(share)
@@ -274,7 +276,9 @@ def _shown(columns: Sequence[QuasiIdentifier], lines: Sequence[_Line], boxes: Bo
     return Shown(tuple(found), np.zeros(len(boxes.box), np.bool_))
 
 
-def _label(column: QuasiIdentifier, line: _Line, low: int, high: int) -> tuple[Label, float]:
+def _label(
+    column: QuasiIdentifier, line: _Line, part_of: Callable[[int], Mapping[Label, float]], low: int, high: int
+) -> tuple[Label, float]:
     """The name of a range, and the part of the domain that it covers."""
     codes = line.order[low : high + 1]
     first, last = column.values[codes[0]], column.values[codes[-1]]
@@ -290,7 +294,7 @@ def _label(column: QuasiIdentifier, line: _Line, low: int, high: int) -> tuple[L
         for level in range(1, column.height + 1):
             if len(set(column.maps[level][codes].tolist())) == 1:
                 label = column.labels[level][column.maps[level][codes[0]]]
-                return label, float(column.hierarchy.share(level)[label])
+                return label, float(part_of(level)[label])
     return "|".join("" if column.values[c] is None else str(column.values[c]) for c in codes), len(
         codes
     ) / column.domain
