@@ -104,7 +104,7 @@ def release(
     required=True,
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE.csv|.parquet|.arrow",
-    help="A new file.",
+    help="Where the table goes; a file of that name is replaced once all is written.",
 )
 @click.option("--forget", is_flag=True, help="Remove the table from this node once the file is written.")
 def receive(identifier: str, output: Path, forget: bool) -> None:
