@@ -23,7 +23,7 @@ KEY_FILE = "mask-keys.toml"
     "--policy", required=True, type=click.Path(path_type=Path), metavar="P", help="What becomes of each column (TOML)."
 )
 @click.option(
-    "--output", "-o", required=True, type=click.Path(path_type=Path), metavar="OUT", help="A new .csv or .parquet file."
+    "--output", "-o", required=True, type=click.Path(path_type=Path), metavar="OUT", help="Where the file goes."
 )
 @click.option(
     "--keys",
