@@ -166,7 +166,10 @@ async def hear(
             remedy="ask the peer what its node waits for (its log says), then ask again",
         ) from None
     try:
-        body = json.loads(bytes(raw), parse_float=_refuse, parse_constant=_refuse)
+        text = bytes(raw)
+        body = json.loads(text, parse_float=_refuse, parse_constant=_refuse)
+        if b"\\u" in text:
+            json.dumps(body, ensure_ascii=False).encode()  # half a character would break whoever stores or prints it
     except (ValueError, RecursionError):
         raise malformed(channel.peer, stage) from None
     if not isinstance(body, dict):
