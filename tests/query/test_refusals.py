@@ -150,6 +150,14 @@ def test_golden_text(here: World) -> None:
     )
 
 
+def test_bytes_that_are_no_text(here: World) -> None:
+    sql = b"SELECT COUNT(*) FROM hospital.patients h WHERE h.region = '\xff'".decode("utf-8", "surrogateescape")
+    error = refused(here, sql)
+    assert "no text" in error.message
+    assert error.code == "unsupported_sql"
+    assert str(error).encode()
+
+
 def test_control_characters_of_the_query_do_not_reach_the_terminal(here: World) -> None:
     error = refused(here, f"SELECT COUNT(*), CORR(h.n, i.n) /* \x1b[31m */{JOIN}")
     assert "\x1b" not in str(error)

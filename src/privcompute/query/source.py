@@ -36,6 +36,13 @@ class Source:
         self.sql = sql
         if len(sql) > MAX_SQL:
             raise UsageError(f"the query is longer than {MAX_SQL} characters", code="unsupported_sql", stage="plan")
+        if any("\ud800" <= letter <= "\udfff" for letter in sql):
+            raise UsageError(
+                "the query holds bytes that are no text",
+                code="unsupported_sql",
+                stage="plan",
+                remedy="write it in UTF-8",
+            )
         self.form = FORM
         self.unions: frozenset[int] = frozenset()
         try:
