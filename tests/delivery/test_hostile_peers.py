@@ -132,8 +132,9 @@ async def _under(world: Deliveries, monkeypatch: pytest.MonkeyPatch, change: Cal
         (lambda m: replace(m, report='{"a": ' + "9" * 5000 + "}"), "bad_manifest"),
         (lambda m: replace(m, report='{"a": "' + "x" * (128 << 10) + '"}'), "bad_manifest"),
         (lambda m: replace(m, report='{"a": ' + "[" * 600 + "]" * 600 + "}"), "bad_manifest"),
-        (lambda m: replace(m, report='{"a": "\ud800"}'), "bad_manifest"),
-        (lambda m: replace(m, columns=(("\ud800", "string"), *m.columns[1:])), "bad_manifest"),
+        (lambda m: replace(m, report='{"a": "ä"}'), "bad_manifest"),
+        (lambda m: replace(m, report='{"a": "\ud800"}'), "bad_negotiation"),
+        (lambda m: replace(m, columns=(("\ud800", "string"), *m.columns[1:])), "bad_negotiation"),
         (lambda m: replace(m, bytes=1 << 40), "too_large"),
     ],
 )
