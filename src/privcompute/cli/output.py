@@ -17,7 +17,7 @@ from privcompute.errors import PrivcomputeError
 def print_json(body: Any) -> None:
     """One JSON object on standard output, on one line; NaN never."""
     text = json.dumps(body, allow_nan=False, ensure_ascii=False)
-    # Half a character, which a peer may have sent, is no UTF-8; written as \uXXXX it is the same JSON.
+    # Half a character, which a peer may have sent, is no UTF-8; escaped by its number it is the same JSON.
     click.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 

@@ -30,7 +30,7 @@ from privcompute.errors import IntegrityError
 
 
 def warm_up() -> None:
-    """Load the kernels, or compile them: half a minute, once after an installation.
+    """Load the kernels, or compile them: some twenty seconds, once after an installation.
 
     Raises:
         IntegrityError: `bad_kernel`: this machine computes something else.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -248,15 +248,7 @@ async def _readied(
         if await negotiation.hear_ready(channel, job.node.config.limits.run_seconds, job.timeout) != digest:
             raise negotiation.mismatch(party)
 
-    parties = list(job.channels)
-    found = await asyncio.gather(*(ready(party) for party in parties), return_exceptions=True)
-    gone: dict[str, str] = {}
-    for party, one in zip(parties, found, strict=True):
-        if isinstance(one, GONE):
-            gone[party] = one.code
-            await _end(job, party, one)
-        elif one is not None:
-            raise one
+    gone = await _told(job, ready)
     holders = {member.party for member in plan.members}
     left = len(holders - set(gone))
     if left < plan.quorum:
@@ -269,15 +261,15 @@ async def _readied(
         )
         raise lost
     await own_rows  # nobody goes on before this node's own ledger has spoken
-    return gone | await _started(job)
+    return gone | await _told(job, lambda party: negotiation.say(job.channels[party], "go", {}))
 
 
-async def _started(job: UnionJob) -> dict[str, str]:
-    """Says go to all that are ready; who has left since, with the reason's code."""
-    links = dict(job.channels)
-    found = await asyncio.gather(*(negotiation.say(one, "go", {}) for one in links.values()), return_exceptions=True)
+async def _told(job: UnionJob, tell: Callable[[str], Awaitable[None]]) -> dict[str, str]:
+    """Has a word with all who are there; who is gone by then, with the reason's code."""
+    parties = list(job.channels)
+    found = await asyncio.gather(*(tell(party) for party in parties), return_exceptions=True)
     gone: dict[str, str] = {}
-    for party, one in zip(links, found, strict=True):
+    for party, one in zip(parties, found, strict=True):
         if isinstance(one, GONE):
             gone[party] = one.code
             await _end(job, party, one)
