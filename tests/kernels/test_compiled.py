@@ -6,8 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
+from numba.core import caching
 
 from privcompute.kernels import compiled
 
@@ -108,3 +111,34 @@ def test_without_any_folder_kernels_still_work(
     assert "NUMBA_CACHE_DIR" in caplog.text
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     assert run(package, 4) == (0, "None")
+
+
+def saved_at_once(kind: Any, folder: Path) -> dict[str, Any]:
+    """What is loaded after two processes compiled two signatures: both looked before either wrote, and the files of
+    one come between the index and the file of the other."""
+    folder.mkdir()
+    one, other, later = (kind(str(folder), "kernel", "stamp") for _ in range(3))
+    write = other._save_data
+
+    def late(*args: Any) -> None:
+        one.save("one", "code of one")
+        write(*args)
+
+    with mock.patch.object(other, "_save_data", late), mock.patch.object(one, "_load_index", dict):
+        other.save("other", "code of other")
+    return {key: later.load(key) for key in ("one", "other")}
+
+
+def test_two_processes_that_compile_at_once_do_not_mix_their_code(tmp_path: Path) -> None:
+    assert saved_at_once(compiled._Files, tmp_path / "ours") == {"one": "code of one", "other": "code of other"}
+    # numba's own files fail here: one signature is given the code of the other.
+    assert saved_at_once(caching.IndexDataCacheFile, tmp_path / "numba")["one"] == "code of other"
+
+
+def test_code_under_another_signatures_name_is_not_run(tmp_path: Path) -> None:
+    files = compiled._Files(str(tmp_path), "kernel", "stamp")  # type: ignore[no-untyped-call]  # numba is typed in part
+    files.save("one", "code of one")
+    (only,) = tmp_path.iterdir()
+    only.rename(tmp_path / files._named("other"))
+    assert files.load("other") is None
+    assert files.load("one") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import selectors
 import socket
@@ -86,12 +87,17 @@ async def test_wishes_over_a_control_stream_are_capped(hospital: Identity, insur
         party(hospital, Peer("insurer", (insurer.certificate,)), limits=limits(links_per_peer=50)) as h,
         party(insurer, h.as_peer(h.address), listen=None, limits=cap, keep_control=True) as i,
     ):
-        for _ in range(100):
-            if h.endpoint.standing.ask((insurer.fingerprint,), b"first"):
-                break
-            await asyncio.sleep(0.05)
-        for n in range(60):
-            h.endpoint.standing.ask((insurer.fingerprint,), b"%d" % n)
+        with contextlib.ExitStack() as all_wanted:
+
+            def want(session_id: bytes) -> bool:
+                return all_wanted.enter_context(h.endpoint.standing.wanting((insurer.fingerprint,), session_id))
+
+            for _ in range(100):
+                if want(b"first"):
+                    break
+                await asyncio.sleep(0.05)
+            for n in range(60):
+                want(b"%d" % n)
         await asyncio.sleep(1.0)
         assert h.came.qsize() == 2
         assert i.came.qsize() == 2

@@ -13,6 +13,7 @@ from privcompute.errors import PeerError, PrivcomputeError, TransportError
 from privcompute.session import Channel
 from privcompute.transport import renewal
 from privcompute.transport.book import Peer
+from privcompute.transport.control import Standing
 from privcompute.transport.gate import CONTROL, FINGERPRINT_KEY, PARTY_KEY, VERSION_KEY
 from privcompute.transport.identity import Identity
 from privcompute.transport.limits import PROTOCOL_VERSION
@@ -38,8 +39,13 @@ async def speaks(a: Channel, b: Channel) -> None:
 
 
 async def standing(h: Party, fingerprint: str) -> None:
-    """Waits until that party's control stream stands at ``h``, without asking it for anything."""
-    await until(lambda: fingerprint in h.endpoint.standing._streams, "the control stream stands")
+    """Waits until that party's control stream to the certificate of ``h`` stands, without asking it for anything."""
+
+    def stands() -> bool:
+        stream = h.endpoint.standing._streams.get(fingerprint)
+        return stream is not None and stream.own == h.endpoint.identity.fingerprint
+
+    await until(stands, "the control stream stands")
 
 
 def known(one: Identity, *addresses: str) -> Peer:
@@ -95,6 +101,34 @@ async def test_control_stream_comes_back_after_a_restart(hospital: Identity, ins
                 await standing(second, insurer.fingerprint)
                 link = await second.endpoint.open_link("insurer", SESSION)
                 await speaks(link, await asyncio.wait_for(i.came.get(), 5))
+
+
+async def test_what_was_asked_on_a_dying_stream_is_asked_again() -> None:
+    """The old stream takes the word with it; whoever comes back hears it once more, until nobody wants it."""
+    standing = Standing()
+    with standing.wanting(("f",), SESSION) as asked:
+        assert not asked  # no stream at all: the caller dials instead of waiting
+    dying = standing.open("f", "own")
+    with standing.wanting(("e", "f"), SESSION) as asked:
+        assert asked
+        other, again = standing.open("g", "own"), standing.open("f", "own")
+        dying.end()
+    last = standing.open("f", "own")
+    for stream in (other, again, last):
+        stream.end()
+    assert [list(stream) for stream in (dying, other, again, last)] == [[SESSION], [], [SESSION], []]
+
+
+async def test_who_was_asked_twice_comes_once(hospital: Identity, insurer: Identity) -> None:
+    async with party(hospital, known(insurer)) as h, party(insurer, known(hospital, h.address), listen=None) as i:
+        expected = asyncio.create_task(h.endpoint.accept_link("insurer", SESSION, 5))
+        await asyncio.sleep(0.05)
+        first = await i.endpoint.open_link("hospital", SESSION)
+        with pytest.raises(PeerError) as refused:
+            await i.endpoint.open_link("hospital", SESSION)
+        assert refused.value.code == "late"
+        await speaks(first, await expected)
+        assert h.came.empty()
 
 
 async def test_newest_control_stream_wins(hospital: Identity, insurer: Identity) -> None:

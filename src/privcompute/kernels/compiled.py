@@ -73,8 +73,38 @@ class _Code(caching.CompileResultCacheImpl):
         super().__init__(function)  # type: ignore[no-untyped-call]  # numba is typed in part
 
 
+class _Files(caching.IndexDataCacheFile):
+    """One file for each signature of a kernel, named by a digest of it; the signature also stands inside.
+
+    numba numbers these files and keeps an index. Two processes that compile at the same moment take the same number,
+    and whoever loads one signature later may run the machine code of another: wrong answers, or a crash.
+    """
+
+    def save(self, key: Any, data: Any) -> None:
+        self._save_data(self._named(key), (key, data))  # type: ignore[no-untyped-call]  # numba is typed in part
+
+    def load(self, key: Any) -> Any:
+        try:
+            found, data = self._load_data(self._named(key))  # type: ignore[no-untyped-call]  # as above
+        except OSError:
+            return None
+        return data if found == key else None
+
+    def flush(self) -> None:
+        """Nothing is ever out of date here: other sources have another folder."""
+
+    def _named(self, key: Any) -> str:
+        said = repr((self._version, self._source_stamp, key))
+        return f"{self._index_name.removesuffix('.nbi')}.{hashlib.sha256(said.encode()).hexdigest()[:16]}.nbc"
+
+
 class _Cache(caching.FunctionCache):
     _impl_class = _Code
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]  # numba is typed in part
+        of, stamp = self._impl.filename_base, self._impl.locator.get_source_stamp()
+        self._cache_file = _Files(self._cache_path, of, stamp)  # type: ignore[no-untyped-call]  # as above
 
 
 @functools.cache

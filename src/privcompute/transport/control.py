@@ -6,6 +6,7 @@ stream to one peer open, with growing pauses after a loss. A control stream carr
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -54,17 +55,25 @@ class Asking:
 
 
 class Standing:
-    """The control streams that peers keep open here, the newest for each certificate."""
+    """The control streams that peers keep open here, the newest for each certificate, and what they are asked for."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._streams: dict[str, Asking] = {}
+        self._wanted: dict[bytes, tuple[str, ...]] = {}  # by session: the certificates of who is asked for it
 
     def open(self, fingerprint: str, own: str) -> Asking:
-        """A new stream of the holder of that certificate to ours called ``own``; one it had before ends."""
+        """A new stream of the holder of that certificate to ours called ``own``; one it had before ends.
+
+        What it was asked for on that one, and nobody has stopped wanting, it is asked for again: a stream that dies
+        takes words with it.
+        """
         stream = Asking(fingerprint, own)
         with self._lock:
             before, self._streams[fingerprint] = self._streams.get(fingerprint), stream
+            for session_id, asked in self._wanted.items():
+                if fingerprint in asked:
+                    stream.ask(session_id)
         if before is not None:
             before.end()
         return stream
@@ -76,11 +85,21 @@ class Standing:
                 del self._streams[stream.fingerprint]
         stream.end()
 
-    def ask(self, fingerprints: Iterable[str], session_id: bytes) -> bool:
-        """Asks the peer with one of these certificates to open that session; False if it keeps no stream here."""
+    @contextlib.contextmanager
+    def wanting(self, fingerprints: Iterable[str], session_id: bytes) -> Iterator[bool]:
+        """Asks the peer with one of these certificates to open that session, on this stream or, as long as the body
+        runs, on one that takes its place. Gives False if the peer keeps no stream here now."""
+        asked = tuple(fingerprints)
         with self._lock:
-            found = [self._streams[f] for f in fingerprints if f in self._streams]
-        return bool(found) and found[-1].ask(session_id)
+            found = [self._streams[f] for f in asked if f in self._streams]
+            heard = bool(found) and found[-1].ask(session_id)
+            if heard:
+                self._wanted[session_id] = asked
+        try:
+            yield heard
+        finally:
+            with self._lock:
+                self._wanted.pop(session_id, None)
 
     def keep(self, fingerprints: set[str], own: str) -> None:
         """Ends the streams of all other certificates, and those that met another certificate of this node."""

@@ -32,7 +32,7 @@ from privcompute.transport.tls import server_credentials
 
 LOG: Final = logging.getLogger("privcompute.transport")
 _DIALLING: Final = 16
-_MISSED: Final = 256
+_PAST: Final = 256
 OnLink = Callable[[str, bytes, Channel], Awaitable[None]]
 
 
@@ -68,7 +68,7 @@ class Endpoint:
         self._keep = keep_control
         self._links: set[GrpcLink] = set()
         self._expected: dict[tuple[str, bytes], asyncio.Future[GrpcLink]] = {}
-        self._missed: deque[tuple[str, bytes]] = deque(maxlen=_MISSED)  # expected, and nobody waits any more
+        self._past: deque[tuple[str, bytes]] = deque(maxlen=_PAST)  # links that were expected, come or not
         self._wishes: Counter[str] = Counter()  # links and diallings at the wish of a peer, by its name
         self._readers: set[threading.Thread] = set()
         self._stopping = False
@@ -190,9 +190,10 @@ class Endpoint:
         known = await asyncio.to_thread(self.book.get, peer)
         if known is None:
             raise TransportError(f"{peer} is not paired with this node", code="not_paired", party=peer)
-        if self.standing.ask(known.fingerprints, session_id):
-            with contextlib.suppress(TransportError):
-                return await self.accept_link(peer, session_id, self.limits.connect)
+        with self.standing.wanting(known.fingerprints, session_id) as asked:
+            if asked:
+                with contextlib.suppress(TransportError):
+                    return await self.accept_link(peer, session_id, self.limits.connect)
         failure = TransportError(
             f"{peer} keeps no stream open to this node and has no known address",
             code="unreachable",
@@ -238,7 +239,6 @@ class Endpoint:
             done, _ = await asyncio.wait({future}, timeout=timeout)
             if done:
                 return future.result()
-            self._missed.append(key)
             raise TransportError(
                 f"{peer} did not open its link in time",
                 code="unreachable",
@@ -246,11 +246,11 @@ class Endpoint:
                 remedy=f"check the network from {peer} to this node (privcompute doctor there)",
             )
         except asyncio.CancelledError:
-            self._missed.append(key)
             if future.done():
                 future.result().end(TransportError("nobody waits for the link", code="cancelled", party=peer))
             raise
         finally:
+            self._past.append(key)  # who was asked twice does not come twice
             future.cancel()
             del self._expected[key]
 
@@ -312,7 +312,7 @@ class Endpoint:
         expected = self._expected.get((peer, session_id))
         if expected is not None and not expected.done():
             return expected
-        if (peer, session_id) in self._missed:
+        if expected is not None or (peer, session_id) in self._past:
             raise PeerError("nobody waits for the link any more", code="late", party=peer)
         if self._wishes[peer] >= self.limits.links_per_peer:
             raise PeerError("too many links are open", code="busy", party=peer)
