@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import Final
 
 import grpc
 
@@ -15,20 +17,34 @@ cached_fingerprint = lru_cache(maxsize=512)(fingerprint_of)
 """`fingerprint_of` for certificates that are looked at on every call."""
 
 
+_SETTLE: Final = 0.25  # seconds
+
+
 def server_credentials(identity: Callable[[], Identity], book: PeerBook) -> grpc.ServerCredentials:
-    """Credentials that look at identity and book anew at each handshake.
+    """Credentials that look at identity and book anew at each handshake; for one port.
 
     The roots are exactly the peers' certificates and those of usable invitations; what each may call is `gate`'s to
     say. With no peer at all the node's own certificate stands in, which `gate` refuses.
-    """
 
-    def configuration() -> grpc.ServerCertificateConfiguration:
+    gRPC frees what it made of an older configuration while another connection's thread may be about to use it: told a
+    new one at each handshake, it dies within a second of a few connections at once, from whomever. So it is told only
+    what changed, and that after a moment, during which it holds back all further handshakes: those that were under way
+    have passed the place by then. See docs/decisions/0014-what-grpc-reloads.md.
+    """
+    told: tuple[str, bytes] | None = None
+
+    def configuration() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal told
         me = identity()
-        roots = [pem for peer in book.all() for pem in peer.certificates]
-        roots += [invitation.certificate for invitation in book.invitations()]
-        return grpc.ssl_server_certificate_configuration(
-            [(me.key, me.certificate.encode())], root_certificates=_bundle(roots or [me.certificate])
-        )
+        roots = {pem for peer in book.all() for pem in peer.certificates}
+        roots |= {invitation.certificate for invitation in book.invitations()}
+        now = me.certificate, _bundle(sorted(roots) or [me.certificate])
+        if now == told:
+            return None
+        if told is not None:
+            time.sleep(_SETTLE)
+        told = now
+        return grpc.ssl_server_certificate_configuration([(me.key, me.certificate.encode())], root_certificates=now[1])
 
     return grpc.dynamic_ssl_server_credentials(configuration(), configuration, require_client_authentication=True)
 
