@@ -12,7 +12,7 @@ import numpy as np
 
 from privcompute.errors import IntegrityError
 from privcompute.session import Session
-from privcompute.testing import Simulation, simulate
+from privcompute.testing import Simulation, arun_parties, simulate
 from privcompute.union import (
     Contribution,
     Roster,
@@ -23,6 +23,7 @@ from privcompute.union import (
     masked_sum_collector,
     masked_sum_holder,
 )
+from support.clock import run_jumping
 
 COLLECTOR = collector_name("h00")
 SIGNATURE = 32
@@ -89,6 +90,7 @@ class Sum:
         self.values = {h: draw(self.shape.values) for h in self.holders}
         self.admitted: dict[str, tuple[str, ...]] = {}
         self.news: list[Any] = []
+        self.waited = 0.0
 
     @property
     def job(self) -> SumJob:
@@ -132,14 +134,21 @@ class Sum:
         collector: Program | None = None,
         shown: Sequence[int] | None = None,
         absent: Sequence[str] = (),
+        real_time: bool = False,
         **options: Any,
     ) -> Simulation:
-        """All parties in one process; ``others`` replace honest holders, ``shown`` is what the collector decides."""
+        """All parties in one process; ``others`` replace honest holders, ``shown`` is what the collector decides.
+
+        Unless in ``real_time``, its clock jumps over waits, and ``waited`` then holds the seconds it has shown.
+        """
         decide = None if shown is None else (lambda counts: shown)
         programs = {name: self.holder(name) for name in self.holders if name not in absent}
         programs |= dict(others or {})
         programs[COLLECTOR] = collector or self.collector(decide)
-        return simulate(programs, parties=tuple(programs), star=COLLECTOR, **options)
+        if real_time:
+            return simulate(programs, parties=tuple(programs), star=COLLECTOR, **options)
+        run, self.waited = run_jumping(arun_parties(programs, parties=tuple(programs), star=COLLECTOR, **options))
+        return run
 
     def plain_counts(self, survivors: Sequence[str]) -> tuple[int, ...]:
         """The oracle."""

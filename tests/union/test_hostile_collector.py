@@ -272,7 +272,7 @@ class _AsksTwice(Collector):
 
 def test_a_holder_that_is_asked_twice_gives_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("privcompute.union.masks.Collector", _AsksTwice)
-    about, log = Sum(5, patience=0.3), list[Entry]()
+    about, log = Sum(5), list[Entry]()
     run = about.run(wrap=lambda party, channel: RecordingChannel(channel, party, log))
     sent = [entry.label.rpartition("/")[2] for entry in log if entry.sender in about.holders]
     assert sent.count("shares.1") == 5
@@ -302,7 +302,7 @@ class _TwoLists(Collector):
 
 def test_one_that_is_told_of_other_survivors_gives_no_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("privcompute.union.masks.Collector", _TwoLists)
-    about, log = Sum(7, patience=0.3), list[Entry]()
+    about, log = Sum(7), list[Entry]()
     run = about.run(wrap=lambda party, channel: RecordingChannel(channel, party, log))
     assert getattr(run.outcomes["h00"].error, "code", None) == "signature"
     assert not any("/shares" in entry.label for entry in log if entry.sender == "h00")

@@ -51,7 +51,7 @@ AFTER = ("survivors-signature", "shares", "turn-1-signature", "items", "late-sha
 @pytest.mark.parametrize("kind", ["truncate", "oversize", "drop"])
 @pytest.mark.parametrize("name", [*BEFORE, *AFTER])
 def test_messages_of_a_wrong_size_cost_the_run_their_sender(name: str, kind: str) -> None:
-    about = Sum(4, patience=0.3)
+    about = Sum(4)
     run = _with(about, Fault(kind, re.escape(f"/{name}.1")))  # type: ignore[arg-type]  # one of the kinds
     survivors = [h for h in about.holders if h != BAD or name in AFTER]
     totals = about.check(run, survivors=survivors)
@@ -153,7 +153,7 @@ def test_a_holder_that_sends_everything_at_once_is_dropped() -> None:
 
 def test_a_holder_that_replays_a_message_is_dropped() -> None:
     for name in (*BEFORE, *AFTER[:-1]):
-        about = Sum(4, patience=0.5)
+        about = Sum(4)
         run = _with(about, Fault("replay", f"/{name}\\."))
         totals = about.check(run, survivors=[h for h in about.holders if h != BAD or name in AFTER])
         assert set(totals.dropped) == {BAD}

@@ -37,7 +37,7 @@ def fast_beats(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_deciding_for_longer_than_the_holders_bear_silence() -> None:
     about, decide = Sum(3), Slowly(3.0)
-    run = about.run(collector=about.collector(decide), limits=Limits(step_seconds=1.5))
+    run = about.run(collector=about.collector(decide), limits=Limits(step_seconds=1.5), real_time=True)
     about.check(run, survivors=about.holders, shown=(0, 2))
     assert decide.asked == 1
 
@@ -66,7 +66,7 @@ def test_a_collector_that_only_shows_signs_of_life_holds_nobody_beyond_the_run()
             s.progress("busy", 0, 1)
             await asyncio.sleep(0.05)
 
-    run = about.run(collector=lively, limits=Limits(step_seconds=5.0, run_seconds=0.5))
+    run = about.run(collector=lively, limits=Limits(step_seconds=5.0, run_seconds=0.5), real_time=True)
     for holder in about.holders:
         error = run.outcomes[holder].error
         assert isinstance(error, TransportError)
