@@ -26,7 +26,7 @@ from typing import IO, Any
 import numpy as np
 
 from privcompute.session import Channel, Session
-from privcompute.tables.memory import steady_heap
+from privcompute.tables.memory import few_arenas, steady_heap
 from privcompute.transport.book import MemoryBook, Peer
 from privcompute.transport.endpoint import Endpoint
 from privcompute.transport.identity import Identity, host_name
@@ -37,8 +37,8 @@ import grpc  # isort: skip - after privcompute.transport, which sets the TLS ver
 MESSAGES = 256  # of 1 MiB, a measurement
 ARRAY = 2 << 20  # uint64 in one array: 16 MiB
 ARRAYS = (MESSAGES << 20) // (8 * ARRAY)
-PROCESSES = 4  # measured against, one after another
-ROUNDS = 9  # with each
+PROCESSES = 12  # measured against, one after another
+ROUNDS = 4  # with each
 ROUND_TRIPS = 300
 JOBS = ("up", "down")
 PLAIN = "/plain/"
@@ -203,6 +203,7 @@ Kinds = dict[str, Ours | Plain]
 
 
 def _with_all(measure: Callable[[Kinds], Any]) -> Any:
+    few_arenas()
     steady_heap()
     identity = Identity.create("client")
     with subprocess.Popen(
@@ -280,5 +281,6 @@ def _ratios(rates: dict[tuple[str, str], float]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    few_arenas()
     steady_heap()
     _other_process()

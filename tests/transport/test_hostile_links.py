@@ -75,6 +75,19 @@ async def test_bad_frames_end_that_link_only(paired: Pairing, insurer: Identity,
     (await i.endpoint.open_link("hospital", b"next")).signal("progress", b"")
 
 
+async def test_a_large_message_that_comes_twice(paired: Pairing, insurer: Identity) -> None:
+    """The first goes straight to who awaits it, and the second nowhere."""
+    h, _ = await paired(limits=LONG)
+    frames = [first_header(b"x", 2 * CHUNK) + bytes(CHUNK), more_header(CHUNK) + bytes(CHUNK)]
+    attack = asyncio.create_task(asyncio.to_thread(raw_link, h, insurer, 2 * frames))
+    bad = await asyncio.wait_for(h.came.get(), 5)
+    assert len(await bad.recv("x", 2 * CHUNK, 5)) == 2 * CHUNK
+    with pytest.raises(PeerError) as caught:
+        await bad.recv("y", 2 * CHUNK, 5)
+    assert (caught.value.code, caught.value.stage) == ("replayed", "x")
+    await attack
+
+
 async def test_oversized_frame(paired: Pairing, insurer: Identity) -> None:
     """gRPC refuses to receive it at all; our own client would not even send it."""
     h, _ = await paired()
