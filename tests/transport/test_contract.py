@@ -140,11 +140,11 @@ async def test_progress_is_a_sign_of_life(ends: MakeEnds) -> None:
     async def alive() -> None:
         for n in range(8):
             a.signal("progress", bytes([n]))
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.25)
         await a.send("x", [b"done"])
 
     task = asyncio.create_task(alive())
-    assert bytes(await b.recv("x", 10, 0.4)) == b"done"
+    assert bytes(await b.recv("x", 10, 1.5)) == b"done"
     await task
     assert heard[-1] == ("progress", b"\x07")
 
