@@ -181,6 +181,77 @@ def test_a_message_is_freed_when_its_receiver_drops_it() -> None:
         gc.enable()
 
 
+def test_a_wait_is_given_one_buffer_however_often_its_message_is_announced() -> None:
+    async def main() -> None:
+        box = Mailbox("alice")
+        assert box.expect("m", 8) is None  # nobody waits
+        waiting = asyncio.create_task(box.take("m", 8, 1.0))
+        await asyncio.sleep(0)
+        assert box.expect("m", 9) is None  # more than its receiver allows: `begin` says so
+        buffer = box.expect("m", 8)
+        assert buffer is not None
+        assert box.expect("m", 8) is None
+        buffer[:] = b"in place"
+        box.land("m", buffer)
+        assert bytes(await waiting) == b"in place"
+        assert box.expect("m", 8) is None
+        with pytest.raises(PeerError) as caught:
+            await box.begin("m", 8)
+        assert caught.value.code == "replayed"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("limit", [8, 7])
+def test_a_message_on_its_way_finds_a_receiver_that_came_back(limit: int) -> None:
+    async def main() -> None:
+        box = Mailbox("alice")
+        waiting = asyncio.create_task(box.take("m", 8, 1.0))
+        await asyncio.sleep(0)
+        first = box.expect("m", 8)
+        assert first is not None
+        waiting.cancel()
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(box.take("m", limit, 1.0))
+        await asyncio.sleep(0)
+        second = box.expect("m", 8)
+        box.land("m", first)
+        if limit < 8:
+            assert second is None
+            with pytest.raises(PeerError) as caught:
+                await waiting
+            assert caught.value.code == "oversize"
+            return
+        assert len(await waiting) == 8
+        assert second is not None
+        with pytest.raises(PeerError) as caught:
+            box.land("m", second)
+        assert caught.value.code == "replayed"
+        assert box.failure is caught.value
+
+    asyncio.run(main())
+
+
+def test_a_message_on_its_way_waits_for_a_receiver_that_gave_up() -> None:
+    async def main() -> None:
+        box = Mailbox("alice")
+        waiting = asyncio.create_task(box.take("m", 8, 1.0))
+        await asyncio.sleep(0)
+        buffer = box.expect("m", 8)
+        assert buffer is not None
+        waiting.cancel()
+        await asyncio.sleep(0)
+        box.land("m", buffer)
+        assert box.held > 8
+        assert len(await box.take("m", 8, 1.0)) == 8
+        assert box.held == 0
+        box.fail(TransportError("gone", code="closed"))
+        box.land("n", buffer)
+        assert box.unclaimed() == []
+
+    asyncio.run(main())
+
+
 def test_a_peer_that_aborts_is_named() -> None:
     async def fails(s: Session) -> None:
         raise IntegrityError("the check failed", code="bad_tag", party=s.me, stage=s.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import struct
 
@@ -32,6 +33,7 @@ from privcompute.transport.frames import (
     signal_frame,
 )
 from privcompute.transport.limits import CHUNK, MAX_FRAME
+from privcompute.transport.outbox import SMALL, Outbox
 
 BIG = bytes(CHUNK)
 
@@ -195,3 +197,42 @@ def test_own_labels_are_checked(label: str) -> None:
 def test_own_signals_are_checked(kind: str, body: bytes) -> None:
     with pytest.raises(ValueError, match="short word"):
         signal_frame(kind, body)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [0],
+        [1],
+        [SMALL + 1],
+        [CHUNK - 1],
+        [CHUNK],
+        [CHUNK + 1],
+        [2 * CHUNK],
+        [3 * CHUNK + 7],
+        [64, CHUNK],
+        [CHUNK, 64],
+        [64, CHUNK - 64],
+        [64, CHUNK - 64, 1],
+        [CHUNK, CHUNK, 1],
+        [5, 2 * CHUNK - 4, 9, 0, CHUNK + 1],
+    ],
+    ids=str,
+)
+async def test_what_the_outbox_cuts_the_reader_joins(sizes: list[int]) -> None:
+    """Whatever the parts, in as few frames as there can be."""
+    rng = np.random.default_rng(1)
+    parts = [rng.integers(0, 256, size, dtype=np.uint8) for size in sizes]
+    whole = b"".join(part.tobytes() for part in parts)
+    outbox, reader = Outbox(asyncio.get_running_loop()), Reader("a")
+    taken = outbox.put("x", parts)
+    outbox.finish(close_frame())
+    frames = list(outbox)
+    assert frames.pop() == close_frame()
+    assert len(frames) == max(1, -(-len(whole) // CHUNK))
+    chunks = [reader.read(frame) for frame in frames]
+    assert all(isinstance(chunk, Chunk) and chunk.total == len(whole) for chunk in chunks)
+    assert b"".join(chunk.data for chunk in chunks if isinstance(chunk, Chunk)) == whole
+    assert (taken is None) == (len(whole) <= SMALL)
+    if taken is not None:
+        await asyncio.wait_for(taken, 5)

@@ -1,13 +1,14 @@
 """Where frames wait for their label: the receiving half that every transport shares.
 
 Messages arrive in any order, one at a time: whole (`offer`), or announced by label and size (`begin`), so that the
-transport can fill a buffer of that size by itself, and then `finish`. A message whose label is awaited must be within
-the limit the receiver stated. One that arrives early waits within a credit per channel. When the credit is full and
-nobody waits, the transport's reader pauses (back-pressure: the peer's sender blocks); when it is full while somebody
-waits for a label that is not inside, that label could never arrive, so the channel fails with a named error instead
-of hanging.
+transport can fill a buffer of that size by itself, and then `finish`. One that is awaited already takes a shorter way:
+the transport's thread asks for its buffer (`expect`) and comes to the loop once, when it is full (`land`). A message
+whose label is awaited must be within the limit the receiver stated. One that arrives early waits within a credit per
+channel. When the credit is full and nobody waits, the transport's reader pauses (back-pressure: the peer's sender
+blocks); when it is full while somebody waits for a label that is not inside, that label could never arrive, so the
+channel fails with a named error instead of hanging.
 
-Everything here but `heard` runs on the session's event loop.
+Everything here but `heard` and `expect` runs on the session's event loop.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class _Partial:
 class _Waiter:
     limit: int
     future: asyncio.Future[memoryview]
+    expects: bool = False  # a buffer was given for it
 
 
 @dataclass(repr=False)
@@ -162,6 +164,34 @@ class Mailbox:
         part, self._partial = self._partial, None
         if part is not None:  # else the channel failed meanwhile
             self._deliver(part.label, part.buffer.toreadonly(), part.charged)
+
+    def expect(self, label: str, total: int) -> memoryview | None:
+        """A buffer for an announced message, without the loop, if it is awaited now. From the transport's thread.
+
+        Returns:
+            A buffer of that size, to be filled before `land`; None: `begin` decides. A wait is given one buffer,
+            however often its message is announced.
+        """
+        waiter = self._waiting.get(label)
+        if waiter is None or waiter.expects or total > waiter.limit:
+            return None
+        waiter.expects = True
+        return BUFFERS.take(total)
+
+    def land(self, label: str, buffer: memoryview) -> None:
+        """A buffer of `expect` is full.
+
+        Raises:
+            PeerError: the message breaks the rules; the channel has failed.
+        """
+        if self._failure is not None:
+            return
+        if label in self._done or label in self._early:  # who awaited it gave up, and took it once more
+            error = self._bad("a label that was used before", "replayed", label)
+            self.fail(error)
+            raise error
+        self.heard()
+        self._deliver(label, buffer.toreadonly(), 0)
 
     async def _admitted(self, label: str, total: int) -> int:
         """What the message is charged to the credit."""

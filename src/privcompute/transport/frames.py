@@ -167,7 +167,7 @@ class Reader:
         """
         start, total = self._next, self._total
         end = min(start + CHUNK, total)
-        if not start or frame[: _MORE.size] != self._header or len(frame) != _MORE.size + end - start:
+        if not start or not frame.startswith(self._header) or len(frame) != _MORE.size + end - start:
             return -1
         message[start:end] = np.frombuffer(frame, np.uint8, offset=_MORE.size)
         self._expect(end)

@@ -2,8 +2,9 @@
 
 Two threads serve it: gRPC pulls outgoing frames from the `Outbox`; a reader takes incoming ones. Small messages cross
 to the loop as they are, at most `WINDOW` on the bridge; of a large one only its announcement does, and the reader
-fills the buffer that the mailbox made for it, beside the loop. When the mailbox has no room the reader stops, gRPC's
-flow control stops the peer, and the peer's `send` waits.
+fills the buffer that the mailbox made for it, beside the loop. A large one that is awaited already crosses once, when
+it is full. When the mailbox has no room the reader stops, gRPC's flow control stops the peer, and the peer's `send`
+waits.
 
 The end, in order: CLOSE, answered by CLOSE, then the stream ends; so when `close` returns, the peer's process has
 everything that was sent. Any other end of the stream is an error with a name.
@@ -105,6 +106,7 @@ class GrpcLink:
         self._moved = self._made = time.monotonic()
         self._claimed = False  # somebody here has used it
         self._filling: npt.NDArray[np.uint8] | None = None  # the reader's: where the rest of a large message goes
+        self._expected: tuple[str, memoryview] | None = None  # the reader's: that message, if it was awaited
         self._last_call: asyncio.TimerHandle | None = None  # then a stream that does not end is cancelled
         self._pump = asyncio.create_task(self._deliver(), name=f"link from {peer}")
 
@@ -255,24 +257,36 @@ class GrpcLink:
     # -- the reader's thread ----------------------------------------------------------------------------------------
 
     def _begin(self, chunk: Chunk) -> None:
-        """Asks the loop for a buffer and puts the beginning of a large message there."""
-        begin = _Begin(chunk.label, chunk.total)
-        self._pass(begin)
-        self._wait(lambda seconds: bool(wait([begin.buffer], seconds).done))
-        buffer = begin.buffer.result() if begin.buffer.done() else None
+        """Asks for a buffer and puts the beginning of a large message there."""
+        buffer = self._mailbox.expect(chunk.label, chunk.total)
+        if buffer is not None:
+            self._expected = chunk.label, buffer
+        else:
+            begin = _Begin(chunk.label, chunk.total)
+            self._pass(begin)
+            self._wait(lambda seconds: bool(wait([begin.buffer], seconds).done))
+            buffer = begin.buffer.result() if begin.buffer.done() else None
         if buffer is not None:
             self._filling = np.frombuffer(buffer, dtype=np.uint8)
             self._filling[: len(chunk.data)] = np.frombuffer(chunk.data, dtype=np.uint8)
 
     def _filled(self) -> None:
         self._filling = None
-        self._pass(_Filled())
+        if self._expected is None:
+            self._pass(_Filled())
+            return
+        label, buffer = self._expected
+        self._expected = None
+        self._call(self._land, label, buffer)
 
     def _pass(self, item: _Item) -> None:
         """Waits for a place on the bridge, then passes the item to the loop."""
         self._wait(lambda seconds: self._window.acquire(timeout=seconds))
+        self._call(self._inbox.put_nowait, item)
+
+    def _call(self, function: Callable[..., None], *args: object) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-            self._loop.call_soon_threadsafe(self._inbox.put_nowait, item)
+            self._loop.call_soon_threadsafe(function, *args)
 
     def _wait(self, ready: Callable[[float], bool]) -> None:
         """Waits for the loop, as long as there is somebody on it who takes items."""
@@ -318,6 +332,14 @@ class GrpcLink:
             self._discard = True
         elif isinstance(item, PrivcomputeError):
             raise item
+
+    def _land(self, label: str, buffer: memoryview) -> None:
+        if self._discard:
+            return
+        try:
+            self._mailbox.land(label, buffer)
+        except PrivcomputeError as error:
+            self._fail(error)
 
     def _fail(self, error: PrivcomputeError) -> None:
         """Ends the link with that error here, and tells the peer if the stream still stands."""

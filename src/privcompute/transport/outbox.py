@@ -26,28 +26,28 @@ _EACH = 256  # and what each costs besides its bytes
 
 @dataclass(eq=False, repr=False)
 class _Message:
-    label: bytes
-    total: int
-    views: list[memoryview]
+    frames: deque[list[Buffer]]  # what each frame to come is joined of
     taken: asyncio.Future[None] | None
-    offset: int = 0
-    at: tuple[int, int] = (0, 0)  # which view, and where in it
+    cost: int = 0  # what it counts among the small ones
+    begun: bool = False
 
-    def next_frame(self) -> bytes:
-        """Copies the next chunk out, its header before it."""
-        header = first_header(self.label, self.total) if self.offset == 0 else more_header(self.offset)
-        pieces: list[bytes | memoryview] = [header]
-        want = min(CHUNK, self.total - self.offset)
-        self.offset += want
-        which, start = self.at
-        while want:
-            view = self.views[which]
-            piece = view[start : start + want]
-            pieces.append(piece)
-            want -= len(piece)
-            which, start = (which, start + len(piece)) if start + len(piece) < len(view) else (which + 1, 0)
-        self.at = which, start
-        return b"".join(pieces)
+
+def _frames(label: bytes, total: int, views: Sequence[memoryview]) -> deque[list[Buffer]]:
+    """The header and the pieces of each frame, made beforehand: what is done between two chunks costs most."""
+    frames: deque[list[Buffer]] = deque()
+    pieces: list[Buffer] = [first_header(label, total)]
+    room = CHUNK
+    for view in views:
+        start = 0
+        while len(view) - start > room:
+            pieces.append(view[start : start + room])
+            start += room
+            frames.append(pieces)
+            pieces, room = [more_header(len(frames) * CHUNK)], CHUNK
+        pieces.append(view[start:])
+        room -= len(view) - start
+    frames.append(pieces)
+    return frames
 
 
 class Outbox(Iterator[bytes]):
@@ -84,13 +84,14 @@ class Outbox(Iterator[bytes]):
                 gone: asyncio.Future[None] = self._loop.create_future()
                 gone.cancel()
                 return gone
-            taken = None
+            taken, cost = None, 0
             if total <= SMALL and self._small + total + _EACH <= SMALL_QUEUED:
-                self._small += total + _EACH
+                cost = total + _EACH
+                self._small += cost
                 views = [memoryview(b"".join(views))] if views else []
             else:
                 taken = self._loop.create_future()
-            self._messages.append(_Message(label.encode("ascii"), total, views, taken))
+            self._messages.append(_Message(_frames(label.encode("ascii"), total, views), taken, cost))
             self._changed.notify()
         return taken
 
@@ -105,7 +106,7 @@ class Outbox(Iterator[bytes]):
         """Takes back a message of which nothing was taken yet; False if part of it is on its way."""
         with self._lock:
             for message in self._messages:
-                if message.taken is taken and message.offset == 0:
+                if message.taken is taken and not message.begun:
                     self._messages.remove(message)
                     return True
         return taken.done()
@@ -151,10 +152,11 @@ class Outbox(Iterator[bytes]):
                 return self._last or b""
             # The copy holds the lock, as it holds Python's own: who withdraws or forgets a message may change it after.
             message = self._messages[0]
-            frame = message.next_frame()
-            if message.offset == message.total:
+            frame = b"".join(message.frames.popleft())
+            message.begun = True
+            if not message.frames:
                 self._messages.popleft()
-                self._small -= message.total + _EACH if message.taken is None else 0
+                self._small -= message.cost
                 if message.taken is not None:
                     self._on_loop(_done, message.taken)
             return frame
