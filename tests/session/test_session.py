@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 import weakref
 from typing import Any
 
@@ -215,13 +216,15 @@ def test_a_message_on_its_way_finds_a_receiver_that_came_back(limit: int) -> Non
         waiting = asyncio.create_task(box.take("m", limit, 1.0))
         await asyncio.sleep(0)
         second = box.expect("m", 8)
-        box.land("m", first)
         if limit < 8:
             assert second is None
+            with pytest.raises(PeerError):
+                box.land("m", first)
             with pytest.raises(PeerError) as caught:
                 await waiting
             assert caught.value.code == "oversize"
             return
+        box.land("m", first)
         assert len(await waiting) == 8
         assert second is not None
         with pytest.raises(PeerError) as caught:
@@ -248,6 +251,71 @@ def test_a_message_on_its_way_waits_for_a_receiver_that_gave_up() -> None:
         box.fail(TransportError("gone", code="closed"))
         box.land("n", buffer)
         assert box.unclaimed() == []
+
+    asyncio.run(main())
+
+
+def test_a_second_message_does_not_overtake_one_of_its_label() -> None:
+    """The first came before anybody waited; the second finds the wait, while the loop has not finished the first."""
+
+    async def main() -> None:
+        box = Mailbox("alice")
+        (await box.begin("m", 8))[:] = b"the 1st."
+        waiting = asyncio.create_task(box.take("m", 8, 1.0))
+        await asyncio.sleep(0)
+        assert box.expect("m", 8) is None
+        box.finish()
+        assert bytes(await waiting) == b"the 1st."
+
+    asyncio.run(main())
+
+
+def test_a_whole_message_that_waited_for_room_is_not_delivered_after_its_double() -> None:
+    async def main() -> None:
+        box = Mailbox("alice", credit=1000)
+        await box.offer("full", bytes(700))
+        offering = asyncio.create_task(box.offer("m", bytes(700)))
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(box.take("m", 700, 1.0))
+        await asyncio.sleep(0)
+        buffer = box.expect("m", 8)
+        assert buffer is not None
+        box.land("m", buffer)
+        assert len(await waiting) == 8
+        with pytest.raises(PeerError) as caught:
+            await offering
+        assert caught.value.code == "replayed"
+
+    asyncio.run(main())
+
+
+def test_an_announcement_is_a_sign_of_life() -> None:
+    async def main() -> None:
+        box = Mailbox("alice")
+        waiting = asyncio.create_task(box.take("m", 8, 0.5))
+        await asyncio.sleep(0)
+        box.heard(time.monotonic() - 0.4)
+        buffer = box.expect("m", 8)
+        assert buffer is not None
+        await asyncio.sleep(0.2)
+        box.land("m", buffer)
+        assert len(await waiting) == 8
+
+    asyncio.run(main())
+
+
+def test_a_message_that_comes_as_its_wait_is_given_up_is_kept() -> None:
+    async def main() -> None:
+        box = Mailbox("alice")
+        waiting = asyncio.create_task(box.take("m", 8, 1.0))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await box.offer("m", bytes(8))
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert box.unclaimed() == ["m"]
+        assert len(await box.take("m", 8, 1.0)) == 8
+        assert box.held == 0
 
     asyncio.run(main())
 

@@ -50,8 +50,9 @@ class Buffers:
         return lease.data
 
     def _reused(self, size: int) -> Block | None:
-        for key, block in reversed(list(self._unused.items())):  # the last that came back is warm in the cache
-            if size <= block.size <= 2 * size and self._unused.pop(key, None) is not None:
+        for key in reversed(list(self._unused)):  # the last that came back is warm in the cache
+            block = self._unused.get(key)
+            if block is not None and size <= block.size <= 2 * size and self._unused.pop(key, None) is block:
                 return block
         return None
 

@@ -17,6 +17,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from privcompute.errors import PeerError, PrivcomputeError, TransportError
 from privcompute.session.buffers import BUFFERS
@@ -126,7 +127,7 @@ class Mailbox:
         return self._failure
 
     def unclaimed(self) -> list[str]:
-        """Labels that arrived and were never awaited.
+        """Labels that arrived, or began to, and were never awaited.
 
         Raises:
             PeerError: the peer broke the rules of frames, even if nobody was waiting then.
@@ -173,10 +174,13 @@ class Mailbox:
             however often its message is announced.
         """
         waiter = self._waiting.get(label)
-        if waiter is None or waiter.expects or total > waiter.limit:
+        # One that `begin` admitted is not whole for the loop before its `finish`: what follows it keeps its place.
+        if waiter is None or waiter.expects or total > waiter.limit or self._partial is not None:
             return None
+        buffer = BUFFERS.take(total)
         waiter.expects = True
-        return BUFFERS.take(total)
+        self.heard()
+        return buffer
 
     def land(self, label: str, buffer: memoryview) -> None:
         """A buffer of `expect` is full.
@@ -184,14 +188,9 @@ class Mailbox:
         Raises:
             PeerError: the message breaks the rules; the channel has failed.
         """
-        if self._failure is not None:
-            return
-        if label in self._done or label in self._early:  # who awaited it gave up, and took it once more
-            error = self._bad("a label that was used before", "replayed", label)
-            self.fail(error)
-            raise error
-        self.heard()
-        self._deliver(label, buffer.toreadonly(), 0)
+        if self._failure is None:  # else nobody waits any more
+            self.heard()
+            self._deliver(label, buffer.toreadonly(), 0)
 
     async def _admitted(self, label: str, total: int) -> int:
         """What the message is charged to the credit."""
@@ -202,8 +201,6 @@ class Mailbox:
                 raise self._bad("a label of a wrong length", "bad_frame", None)
             if self._partial is not None:
                 raise self._bad("a message inside another", "bad_frame", label)
-            if label in self._done or label in self._early:
-                raise self._bad("a label that was used before", "replayed", label)
             charged = await self._admit(label, total)
         except PrivcomputeError as error:
             self.fail(error)
@@ -214,6 +211,8 @@ class Mailbox:
     async def _admit(self, label: str, total: int) -> int:
         """Makes room for a new message: at once if it is awaited, else within the credit."""
         while True:
+            if label in self._done or label in self._early:
+                raise self._bad("a label that was used before", "replayed", label)
             waiter = self._waiting.get(label)
             if waiter is not None:
                 if total > waiter.limit:
@@ -233,20 +232,24 @@ class Mailbox:
                 raise self._failure
 
     def _deliver(self, label: str, message: memoryview, charged: int) -> None:
-        waiter = self._waiting.pop(label, None)
-        if waiter is None:
+        if label in self._done or label in self._early:  # another of that label came while this one was on its way
+            self._refuse("a label that was used before", "replayed", label)
+        waiter = self._waiting.get(label)
+        if waiter is None or waiter.future.done():
             self._held += 0 if charged else len(message) + _OVERHEAD  # its receiver gave up meanwhile
             self._early[label] = message
             return
         self._held -= charged
         if len(message) > waiter.limit:
-            error = self._bad("a message larger than its receiver allows", "oversize", label)
-            if not waiter.future.done():
-                waiter.future.set_exception(error)
-            self.fail(error)
-        elif not waiter.future.done():
-            self._done.add(label)
-            waiter.future.set_result(message)
+            self._refuse("a message larger than its receiver allows", "oversize", label)
+        self._done.add(label)
+        del self._waiting[label]
+        waiter.future.set_result(message)
+
+    def _refuse(self, what: str, code: str, label: str) -> NoReturn:
+        error = self._bad(what, code, label)
+        self.fail(error)
+        raise error
 
     def fail(self, error: PrivcomputeError) -> None:
         """Ends the channel: every wait, now and later, raises ``error``. Messages that are whole can still be taken."""
@@ -279,9 +282,7 @@ class Mailbox:
             self._held -= len(early) + _OVERHEAD
             self._room.set()
             if len(early) > limit:
-                error = self._bad("a message larger than its receiver allows", "oversize", label)
-                self.fail(error)
-                raise error
+                self._refuse("a message larger than its receiver allows", "oversize", label)
             self._done.add(label)
             return early
         if self._failure is not None:
@@ -290,11 +291,9 @@ class Mailbox:
             raise PeerError("a label is awaited once", code="label_reused", party=self.peer, stage=label)
         part = self._partial
         if part is not None and part.label == label and len(part.buffer) > limit:
-            error = self._bad("a message larger than its receiver allows", "oversize", label)
-            self.fail(error)
-            raise error
+            self._refuse("a message larger than its receiver allows", "oversize", label)
         future: asyncio.Future[memoryview] = asyncio.get_running_loop().create_future()
-        self._waiting[label] = _Waiter(limit, future)
+        waiter = self._waiting[label] = _Waiter(limit, future)
         self._room.set()
         self._heard = max(self._heard, time.monotonic())
         clock = _Clock(self, future, label, timeout)
@@ -303,4 +302,5 @@ class Mailbox:
             return await future
         finally:
             clock.stop()
-            self._waiting.pop(label, None)
+            if self._waiting.get(label) is waiter:
+                del self._waiting[label]

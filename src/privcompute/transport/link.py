@@ -247,6 +247,7 @@ class GrpcLink:
         except Exception as error:  # gRPC raises several kinds, and any of them means that the stream is over
             failure = error
         finally:
+            self._filling = self._expected = None
             if not closed:
                 self._why = reason(failure)
                 self._pass(self._why)
@@ -258,7 +259,9 @@ class GrpcLink:
 
     def _begin(self, chunk: Chunk) -> None:
         """Asks for a buffer and puts the beginning of a large message there."""
-        buffer = self._mailbox.expect(chunk.label, chunk.total)
+        buffer = None
+        with contextlib.suppress(Exception):  # no memory: the loop finds the same, and says so
+            buffer = self._mailbox.expect(chunk.label, chunk.total)
         if buffer is not None:
             self._expected = chunk.label, buffer
         else:
@@ -305,8 +308,7 @@ class GrpcLink:
                 except PrivcomputeError as error:
                     self._fail(error)
                 except Exception:
-                    LOG.error("a frame of %s could not be handled", self.peer)
-                    self._fail(IntegrityError("a frame could not be handled", code="internal", party=self.peer))
+                    self._unhandled()
                 if isinstance(item, _Begin) and not item.buffer.done():
                     item.buffer.set_result(None)
                 self._window.release()
@@ -339,7 +341,13 @@ class GrpcLink:
         try:
             self._mailbox.land(label, buffer)
         except PrivcomputeError as error:
-            self._fail(error)
+            self._fail(error.with_traceback(None))  # which would keep the buffer
+        except Exception:
+            self._unhandled()
+
+    def _unhandled(self) -> None:
+        LOG.error("a frame of %s could not be handled", self.peer)
+        self._fail(IntegrityError("a frame could not be handled", code="internal", party=self.peer))
 
     def _fail(self, error: PrivcomputeError) -> None:
         """Ends the link with that error here, and tells the peer if the stream still stands."""

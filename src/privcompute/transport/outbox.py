@@ -26,7 +26,7 @@ _EACH = 256  # and what each costs besides its bytes
 
 @dataclass(eq=False, repr=False)
 class _Message:
-    frames: deque[list[Buffer]]  # what each frame to come is joined of
+    left: deque[list[Buffer]]  # what each frame to come is joined of
     taken: asyncio.Future[None] | None
     cost: int = 0  # what it counts among the small ones
     begun: bool = False
@@ -152,9 +152,9 @@ class Outbox(Iterator[bytes]):
                 return self._last or b""
             # The copy holds the lock, as it holds Python's own: who withdraws or forgets a message may change it after.
             message = self._messages[0]
-            frame = b"".join(message.frames.popleft())
+            frame = b"".join(message.left.popleft())
             message.begun = True
-            if not message.frames:
+            if not message.left:
                 self._messages.popleft()
                 self._small -= message.cost
                 if message.taken is not None:
