@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
 import weakref
 from typing import Any
 
@@ -289,21 +288,6 @@ def test_a_whole_message_that_waited_for_room_is_not_delivered_after_its_double(
     asyncio.run(main())
 
 
-def test_an_announcement_is_a_sign_of_life() -> None:
-    async def main() -> None:
-        box = Mailbox("alice")
-        waiting = asyncio.create_task(box.take("m", 8, 0.5))
-        await asyncio.sleep(0)
-        box.heard(time.monotonic() - 0.4)
-        buffer = box.expect("m", 8)
-        assert buffer is not None
-        await asyncio.sleep(0.2)
-        box.land("m", buffer)
-        assert len(await waiting) == 8
-
-    asyncio.run(main())
-
-
 def test_a_message_that_comes_as_its_wait_is_given_up_is_kept() -> None:
     async def main() -> None:
         box = Mailbox("alice")
@@ -316,6 +300,35 @@ def test_a_message_that_comes_as_its_wait_is_given_up_is_kept() -> None:
         assert box.unclaimed() == ["m"]
         assert len(await box.take("m", 8, 1.0)) == 8
         assert box.held == 0
+
+    asyncio.run(main())
+
+
+def test_a_wait_does_not_keep_a_message_that_was_on_its_way() -> None:
+    async def main() -> None:
+        box = Mailbox("alice")
+        large = weakref.ref((await box.begin("a", 5 << 20)).obj)
+        waiting = asyncio.create_task(box.take("b", 8, 1.0))
+        await asyncio.sleep(0)
+        box.finish()
+        await box.take("a", 5 << 20, 1.0)
+        assert large() is None
+        await box.offer("b", b"x")
+        await waiting
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_message_that_is_refused_is_not_kept_by_the_error(whole: bool) -> None:
+    async def main() -> None:
+        box = Mailbox("alice")
+        large = weakref.ref((await box.begin("a", 5 << 20)).obj)
+        if whole:
+            box.finish()
+        with pytest.raises(PeerError):
+            await box.take("a", 8, 1.0)
+        assert large() is None
 
     asyncio.run(main())
 

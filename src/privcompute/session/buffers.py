@@ -7,7 +7,7 @@ dropped after use, finds the buffer of the one before.
 from __future__ import annotations
 
 import weakref
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,10 +18,6 @@ KEPT: Final = 64 << 20
 """Bytes of unused buffers that are kept, of all sessions together."""
 
 Block = npt.NDArray[np.uint8]
-
-
-class _Lease(np.ndarray[Any, np.dtype[np.uint8]]):
-    """An array that can be watched: when the last view of it is gone, so is the lease."""
 
 
 class Buffers:
@@ -45,7 +41,9 @@ class Buffers:
         block = self._reused(size)
         if block is None:
             block = np.empty(size, dtype=np.uint8)
-        lease = block[:size].view(_Lease)
+        # When the last view of it is gone, so is the lease. A plain array: the collector knows nothing of it, and so
+        # never takes it for garbage while somebody's `finally` may still read it.
+        lease = block[:size]
         weakref.finalize(lease, self._back, block).atexit = False
         return lease.data
 

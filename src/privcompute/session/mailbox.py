@@ -171,7 +171,8 @@ class Mailbox:
 
         Returns:
             A buffer of that size, to be filled before `land`; None: `begin` decides. A wait is given one buffer,
-            however often its message is announced.
+            however often its message is announced. (A peer that sends two messages of one label, the first of them
+            small, may see the second delivered; the first is then refused, and the channel ends.)
         """
         waiter = self._waiting.get(label)
         # One that `begin` admitted is not whole for the loop before its `finish`: what follows it keeps its place.
@@ -179,7 +180,6 @@ class Mailbox:
             return None
         buffer = BUFFERS.take(total)
         waiter.expects = True
-        self.heard()
         return buffer
 
     def land(self, label: str, buffer: memoryview) -> None:
@@ -189,7 +189,6 @@ class Mailbox:
             PeerError: the message breaks the rules; the channel has failed.
         """
         if self._failure is None:  # else nobody waits any more
-            self.heard()
             self._deliver(label, buffer.toreadonly(), 0)
 
     async def _admitted(self, label: str, total: int) -> int:
@@ -241,6 +240,7 @@ class Mailbox:
             return
         self._held -= charged
         if len(message) > waiter.limit:
+            del message  # which the error's traceback would keep
             self._refuse("a message larger than its receiver allows", "oversize", label)
         self._done.add(label)
         del self._waiting[label]
@@ -275,6 +275,11 @@ class Mailbox:
 
     # -- the receiver's side ----------------------------------------------------------------------------------------
 
+    def _filling(self, label: str) -> int:
+        """Bytes of the message with that label which `begin` announced and which is not full yet."""
+        part = self._partial
+        return len(part.buffer) if part is not None and part.label == label else 0
+
     async def take(self, label: str, limit: int, timeout: float) -> memoryview:
         """Waits for the message with that label; see `Channel.recv`."""
         early = self._early.pop(label, None)
@@ -282,6 +287,7 @@ class Mailbox:
             self._held -= len(early) + _OVERHEAD
             self._room.set()
             if len(early) > limit:
+                del early  # which the error's traceback would keep
                 self._refuse("a message larger than its receiver allows", "oversize", label)
             self._done.add(label)
             return early
@@ -289,8 +295,7 @@ class Mailbox:
             raise self._failure
         if label in self._done or label in self._waiting:
             raise PeerError("a label is awaited once", code="label_reused", party=self.peer, stage=label)
-        part = self._partial
-        if part is not None and part.label == label and len(part.buffer) > limit:
+        if self._filling(label) > limit:
             self._refuse("a message larger than its receiver allows", "oversize", label)
         future: asyncio.Future[memoryview] = asyncio.get_running_loop().create_future()
         waiter = self._waiting[label] = _Waiter(limit, future)

@@ -225,11 +225,11 @@ class GrpcLink:
         try:
             for frame in incoming:
                 self._moved = time.monotonic()
+                self._mailbox.heard(self._moved)  # here and now: the loop may be late
                 if broken or self._discard:
                     closed = closed or frame[:1] in _LAST
                     continue
                 if self._filling is not None and (left := reader.place(frame, self._filling)) >= 0:
-                    self._mailbox.heard(self._moved)
                     if not left:
                         self._filled()
                     continue
@@ -260,7 +260,7 @@ class GrpcLink:
     def _begin(self, chunk: Chunk) -> None:
         """Asks for a buffer and puts the beginning of a large message there."""
         buffer = None
-        with contextlib.suppress(Exception):  # no memory: the loop finds the same, and says so
+        with contextlib.suppress(MemoryError):  # no memory: the loop finds the same, and says so
             buffer = self._mailbox.expect(chunk.label, chunk.total)
         if buffer is not None:
             self._expected = chunk.label, buffer
