@@ -23,7 +23,7 @@ from privcompute.transport import renewal
 from privcompute.transport.address import Address, cannot_listen
 from privcompute.transport.book import MAX_TRIES, MemoryBook, Peer
 from privcompute.transport.endpoint import Endpoint
-from privcompute.transport.gate import JOIN, LINK, PARTY_KEY, SESSION_KEY, VERSION_KEY
+from privcompute.transport.gate import JOIN, LINK_UP, PARTY_KEY, SESSION_KEY, VERSION_KEY
 from privcompute.transport.identity import Identity
 from privcompute.transport.invitation import invite
 from privcompute.transport.limits import PROTOCOL_VERSION, TransportLimits
@@ -112,7 +112,7 @@ async def test_faults_of_a_handler_tell_the_peer_nothing(
     def call() -> grpc.RpcError:
         with secure_channel(f"ipv4:{h.address}", insurer, "hospital", (h.identity.certificate,), QUICK) as channel:
             claims = ((PARTY_KEY, "insurer"), (VERSION_KEY, PROTOCOL_VERSION), (SESSION_KEY, b"s"))
-            stream = channel.stream_stream(LINK)(iter([]), metadata=claims, timeout=5)
+            stream = channel.stream_stream(LINK_UP)(iter([]), metadata=claims, timeout=5)
             with pytest.raises(grpc.RpcError) as caught:
                 list(stream)
         return caught.value

@@ -19,7 +19,7 @@ from support.relay import Mischief, relay
 
 from privcompute.errors import PeerError, PrivcomputeError, TransportError
 from privcompute.transport.frames import first_header, more_header
-from privcompute.transport.gate import LINK, PARTY_KEY, SESSION_KEY, VERSION_KEY
+from privcompute.transport.gate import LINK_UP, PARTY_KEY, SESSION_KEY, VERSION_KEY
 from privcompute.transport.identity import Identity
 from privcompute.transport.limits import CHUNK, MAX_FRAME, PROTOCOL_VERSION
 from privcompute.transport.tls import secure_channel
@@ -38,7 +38,7 @@ def raw_link(h: Party, insurer: Identity, frames: list[bytes], hold: float = 0.3
 
     with secure_channel(f"ipv4:{h.address}", insurer, "hospital", (h.identity.certificate,), QUICK) as channel:
         claims = ((PARTY_KEY, "insurer"), (VERSION_KEY, PROTOCOL_VERSION), (SESSION_KEY, b"raw"))
-        call = channel.stream_stream(LINK)(send(), metadata=claims, timeout=5)
+        call = channel.stream_stream(LINK_UP)(send(), metadata=claims, timeout=5)
         try:
             for _ in call:
                 pass
@@ -106,7 +106,9 @@ def _send_oversized(h: Party, insurer: Identity) -> None:
     options = [("grpc.ssl_target_name_override", "hospital.privcompute"), ("grpc.max_send_message_length", -1)]
     claims = ((PARTY_KEY, "insurer"), (VERSION_KEY, PROTOCOL_VERSION), (SESSION_KEY, b"raw"))
     with grpc.secure_channel(h.address, credentials, options=options) as channel:
-        call = channel.stream_stream(LINK)(iter([first_header(b"x", 9) + bytes(MAX_FRAME)]), metadata=claims, timeout=5)
+        call = channel.stream_stream(LINK_UP)(
+            iter([first_header(b"x", 9) + bytes(MAX_FRAME)]), metadata=claims, timeout=5
+        )
         with pytest.raises(grpc.RpcError):
             for _ in call:
                 pass

@@ -13,7 +13,7 @@ import pytest
 
 from privcompute.errors import PeerError, PrivcomputeError, TransportError, UsageError
 from privcompute.transport.book import MAX_TRIES, MemoryBook, Peer
-from privcompute.transport.gate import CONTROL, LINK
+from privcompute.transport.gate import CONTROL, LINK_UP
 from privcompute.transport.identity import Identity, fingerprint_of
 from privcompute.transport.invitation import Invitation, invite
 from privcompute.transport.join import join
@@ -166,7 +166,7 @@ async def test_another_node_answers(hospital: Identity, insurer: Identity) -> No
 async def test_the_temporary_key_opens_nothing_else(hospital: Identity) -> None:
     async with party(hospital) as h:
         temporary = offer(h).temporary()
-        for method in (LINK, CONTROL):
+        for method in (LINK_UP, CONTROL):
             answer = await asyncio.to_thread(raw_call, temporary, h.as_peer(h.address), h.address, method)
             assert answer == (grpc.StatusCode.PERMISSION_DENIED, "not_paired")
         assert h.came.empty()

@@ -24,7 +24,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from privcompute.errors import PrivcomputeError, TransportError
 from privcompute.transport import CIPHER_SUITES
 from privcompute.transport.book import Peer
-from privcompute.transport.gate import LINK, PARTY_KEY, VERSION_KEY
+from privcompute.transport.gate import LINK_UP, PARTY_KEY, VERSION_KEY
 from privcompute.transport.identity import Identity, host_name, private_pem
 from privcompute.transport.probe import health, probe
 from privcompute.transport.tls import secure_channel
@@ -107,7 +107,7 @@ async def test_server_of_each_version(
         channel = secure_channel(f"ipv4:{address}", insurer, "hospital", server.certificates, QUICK)
         try:
             with pytest.raises(grpc.RpcError):
-                channel.unary_unary(LINK)(b"", timeout=3)
+                channel.unary_unary(LINK_UP)(b"", timeout=3)
             thread.join(5)
         finally:
             channel.close()
@@ -156,7 +156,7 @@ async def test_a_peer_mints_no_leaf_for_another(hospital: Identity, insurer: Ide
             f"ipv4:127.0.0.1:{port}", hospital, "insurer", (bank.certificate, insurer.certificate), QUICK
         ) as channel:
             with pytest.raises(grpc.RpcError) as caught:
-                channel.unary_unary(LINK)(b"", timeout=3)
+                channel.unary_unary(LINK_UP)(b"", timeout=3)
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     finally:
         server_object.stop(0).wait()

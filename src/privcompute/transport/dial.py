@@ -1,4 +1,4 @@
-"""Calls to another node: a Link for one session, the Control stream, with gRPC's errors given names."""
+"""Calls to another node: a link's two for one session, the Control stream, with gRPC's errors given names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ import grpc
 from privcompute.errors import PeerError, PrivcomputeError, TransportError
 from privcompute.transport.address import Address
 from privcompute.transport.book import Peer
-from privcompute.transport.gate import CODE_KEY, FINGERPRINT_KEY, LINK, PARTY_KEY, SESSION_KEY, VERSION_KEY
+from privcompute.transport.gate import (
+    CODE_KEY,
+    FINGERPRINT_KEY,
+    LINK_DOWN,
+    LINK_UP,
+    PARTY_KEY,
+    SESSION_KEY,
+    TICKET_KEY,
+    VERSION_KEY,
+)
 from privcompute.transport.identity import Identity
 from privcompute.transport.limits import PROTOCOL_VERSION, TransportLimits
 from privcompute.transport.link import GrpcLink
@@ -62,26 +71,33 @@ def named(error: grpc.RpcError | None, party: str, address: str) -> PrivcomputeE
 
 @dataclass
 class Call:
-    """A Link call that the peer has accepted."""
+    """The two calls of a link, of which the peer has accepted the first."""
 
     party: str
     address: str
     fingerprint: str
     channel: Any
-    stream: Any
-
-    def cancel(self) -> None:
-        """Ends the call at once."""
-        self.stream.cancel()
+    up: Any
+    down: Any
 
     def read(self, link: GrpcLink) -> None:
         """Reads to the end; runs in a thread."""
+        self.up.add_done_callback(lambda _: self._unheard(link))
         try:
-            link.read_from(self.stream, self._reason)
+            link.read_from(self.down, self._reason)
         finally:
             self.channel.close()
 
+    def _unheard(self, link: GrpcLink) -> None:
+        """The peer takes nothing any more. If it read to our end all is well, and its own end is on the way."""
+        link.outbox.kill()
+        if self.up.code() is not grpc.StatusCode.OK:
+            self.down.cancel()
+
     def _reason(self, error: Exception | None) -> PrivcomputeError:
+        """By the call that failed first."""
+        if self.up.done() and self.up.code() is not grpc.StatusCode.OK:
+            error = self.up
         return named(error if isinstance(error, grpc.RpcError) else None, self.party, self.address)
 
 
@@ -90,23 +106,23 @@ class Attempt:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._stream: Any = None
+        self._calls: list[Any] = []
         self.given_up = False
 
-    def begun(self, stream: Any) -> None:
-        """This is the call; it is cancelled at once if nobody wants it any more."""
+    def begun(self, call: Any) -> None:
+        """This is one of its calls; it is cancelled at once if nobody wants it any more."""
         with self._lock:
-            self._stream = stream
+            self._calls.append(call)
             unwanted = self.given_up
         if unwanted:
-            stream.cancel()
+            call.cancel()
 
     def give_up(self) -> None:
-        """Cancels the call, whenever it begins."""
+        """Cancels its calls, whenever they begin."""
         with self._lock:
-            self.given_up, stream = True, self._stream
-        if stream is not None:
-            stream.cancel()
+            self.given_up, calls = True, list(self._calls)
+        for call in calls:
+            call.cancel()
 
 
 def hang_up(dialled: Future[Call]) -> None:
@@ -148,37 +164,44 @@ def open_link(
     limits: TransportLimits,
     attempt: Attempt,
 ) -> Call:
-    """Dials one address and opens a Link; blocks until the peer has accepted it, at most `TransportLimits.connect`.
+    """Dials one address and opens a link; blocks until the peer has accepted it, at most `TransportLimits.connect`.
 
     Raises:
         TransportError: it cannot be reached, or its certificate is not a pinned one.
         PeerError: it refused, by that code.
     """
     channel = secure_channel(Address.parse(address).target, identity, peer.name, peer.certificates, limits)
-    try:
-        stream = channel.stream_stream(LINK)(
-            frames, metadata=metadata(identity, (SESSION_KEY, session_id)), timeout=limits.link
-        )
-        attempt.begun(stream)
-        fingerprint = accepted_by(stream, limits.connect)
+
+    def accepted(call: Any) -> str:
+        attempt.begun(call)
+        fingerprint = accepted_by(call, limits.connect)
         if attempt.given_up:
             raise TransportError("dialling was given up", code="cancelled", party=peer.name)
         if not fingerprint:
-            raise _refusal(stream, peer, address, identity)
+            raise _refusal(call, peer, address, identity)
         if fingerprint not in peer.fingerprints:
-            stream.cancel()
+            call.cancel()
             raise PeerError(
                 "the peer names a certificate that is not pinned", code="wrong_certificate", party=peer.name
             )
+        return fingerprint
+
+    try:
+        said = metadata(identity, (SESSION_KEY, session_id))
+        up = channel.stream_unary(LINK_UP).future(frames, metadata=said, timeout=limits.link)
+        fingerprint = accepted(up)
+        said = metadata(identity, (TICKET_KEY, dict(up.initial_metadata()).get(TICKET_KEY, b"")))
+        down = channel.unary_stream(LINK_DOWN)(b"", metadata=said, timeout=limits.link)
+        accepted(down)
     except BaseException:
         channel.close()
         raise
-    return Call(peer.name, address, fingerprint, channel, stream)
+    return Call(peer.name, address, fingerprint, channel, up, down)
 
 
-def _refusal(stream: Any, peer: Peer, address: str, identity: Identity) -> PrivcomputeError:
+def _refusal(call: Any, peer: Peer, address: str, identity: Identity) -> PrivcomputeError:
     """Why a call was not accepted. gRPC cannot tell a refused certificate from a closed port, the ssl module can."""
-    error = named(stream, peer.name, address)
+    error = named(call, peer.name, address)
     if not isinstance(error, TransportError):
         return error
     found = probe(address, peer=peer, identity=identity, timeout=_PROBE_SECONDS)

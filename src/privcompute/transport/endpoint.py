@@ -67,6 +67,7 @@ class Endpoint:
         self._on_link = on_link
         self._keep = keep_control
         self._links: set[GrpcLink] = set()
+        self._half: dict[bytes, GrpcLink] = {}  # by ticket: the peer's second call is yet to come
         self._expected: dict[tuple[str, bytes], asyncio.Future[GrpcLink]] = {}
         self._past: deque[tuple[str, bytes]] = deque(maxlen=_PAST)  # links that were expected, come or not
         self._wishes: Counter[str] = Counter()  # links and diallings at the wish of a peer, by its name
@@ -267,7 +268,11 @@ class Endpoint:
         reader = threading.Thread(target=run, name=f"read {link.peer}", daemon=True)
         self._readers.add(reader)
         reader.start()
-        self._spawn(link.ended.wait(), "link").add_done_callback(lambda _: self._links.discard(link))
+        self._spawn(link.ended.wait(), "link").add_done_callback(lambda _: self._forget(link))
+
+    def _forget(self, link: GrpcLink) -> None:
+        self._links.discard(link)
+        self._half.pop(link.ticket, None)
 
     # -- the peers' wishes --------------------------------------------------------------------------------------------
 
@@ -292,6 +297,7 @@ class Endpoint:
         async def welcome() -> GrpcLink:
             expected = self._check_wish(peer.name, session_id)
             link = GrpcLink(peer.name, session_id, (self.identity.fingerprint, fingerprint), self.limits, cancel)
+            self._half[link.ticket] = link
             self._adopt(link, lambda: link.read_from(frames, reason))
             self._hand_over(link, expected)
             return link
@@ -304,6 +310,13 @@ class Endpoint:
         except TimeoutError:
             made.cancel()
             raise PeerError("the node is too busy to take a link", code="busy", party=peer.name) from None
+
+    def awaiting(self, peer: Peer, fingerprint: str, ticket: str | bytes) -> GrpcLink | None:
+        """The link of which the peer opened one call and now opens the other. Once; from a thread of gRPC's."""
+        link = self._half.get(ticket) if isinstance(ticket, bytes) else None
+        if link is None or (link.peer, link.peer_fingerprint) != (peer.name, fingerprint):
+            return None
+        return self._half.pop(link.ticket, None)
 
     def _check_wish(self, peer: str, session_id: bytes) -> asyncio.Future[GrpcLink] | None:
         """Who expects the link that a peer wishes for; None: nobody, and the peer may have one more."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from privcompute.session.mailbox import DEFAULT_CREDIT
 
-PROTOCOL_VERSION: Final = "1"
+PROTOCOL_VERSION: Final = "2"
 CHUNK: Final = (1 << 20) + 64
 """Message bytes of each frame but the last one. 1 MiB is fastest on gRPC; an array of 1 MiB and its header fit in."""
 MAX_FRAME: Final = CHUNK + (8 << 10)
@@ -22,7 +22,7 @@ class TransportLimits:
     Args:
         credit: Bytes of one link that may wait for a label nobody awaits yet.
         links_per_peer: Sessions one peer may have open at a time.
-        calls: Calls served at a time, of all peers together; each holds a thread.
+        calls: Calls served at a time, of all peers together, two for each link; each holds a thread.
         connections: Connections served at a time, those included that have not shown a certificate yet.
         connect: To reach one address and to be accepted there.
         stall: A send of which nothing moves for that long fails.
@@ -42,7 +42,7 @@ class TransportLimits:
 
     credit: int = DEFAULT_CREDIT
     links_per_peer: int = 8
-    calls: int = 96
+    calls: int = 192
     connections: int = 512
     connect: float = 10.0
     stall: float = 60.0
@@ -61,8 +61,8 @@ class TransportLimits:
 
     @property
     def calls_per_peer(self) -> int:
-        """Links, the control stream, and room for health checks."""
-        return self.links_per_peer + 8
+        """Links, of two calls each, the control stream, and room for health checks."""
+        return 2 * self.links_per_peer + 8
 
     def channel_options(self) -> list[tuple[str, int | str]]:
         """gRPC options both ends share: finite messages, pings, nothing that goes another way."""

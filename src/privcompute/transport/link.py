@@ -1,4 +1,4 @@
-"""One session's data link to one peer: `session.Channel` over a bidirectional gRPC stream.
+"""One session's data link to one peer: `session.Channel` over two long-lived gRPC streams, one each way.
 
 Two threads serve it: gRPC pulls outgoing frames from the `Outbox`; a reader takes incoming ones. Small messages cross
 to the loop as they are, at most `WINDOW` on the bridge; of a large one only its announcement does, and the reader
@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from privcompute.errors import IntegrityError, PeerError, PrivcomputeError, TransportError
+from privcompute.randomness import token_bytes
 from privcompute.session.channel import Buffer
 from privcompute.session.mailbox import Mailbox
 from privcompute.transport.frames import (
@@ -77,7 +78,7 @@ class GrpcLink:
         session_id: The session it belongs to.
         fingerprints: SHA-256 of our and of the peer's certificate on this connection, hexadecimal.
         limits: Sizes and times.
-        cancel: Ends the gRPC call at once; may be called more than once, from any thread.
+        cancel: Ends the gRPC calls at once; may be called more than once, from any thread.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class GrpcLink:
         self.peer = peer
         self.session_id = session_id
         self.own_fingerprint, self.peer_fingerprint = fingerprints
+        self.ticket = token_bytes(16)  # by which the peer's two calls find each other, if it dialled
         self.ended = asyncio.Event()  # the stream is over, in both directions
         self.peer_done = threading.Event()  # the same, for threads: nothing more will be read
         self._limits = limits
@@ -208,6 +210,12 @@ class GrpcLink:
     def end(self, error: PrivcomputeError) -> None:
         """Ends the link for a reason of this node (un-paired, idle, stopping), telling the peer as far as possible."""
         self._fail(error)
+
+    def unheard(self) -> None:
+        """The peer does not listen any more: nothing more is taken, and what it still sends is cut off. Any thread."""
+        self.outbox.kill()
+        if not self.peer_done.is_set():
+            self._cancel()
 
     def drop(self) -> None:
         """Forgets a link whose stream never came to be."""

@@ -11,7 +11,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from privcompute.errors import PeerError, PrivcomputeError, TransportError
 from privcompute.transport.control import open_session
-from privcompute.transport.gate import FINGERPRINT_KEY, NODE, PAIRING, SESSION_KEY, Caller, refuse
+from privcompute.transport.gate import FINGERPRINT_KEY, NODE, PAIRING, SESSION_KEY, TICKET_KEY, Caller, refuse
 from privcompute.transport.limits import MAX_SESSION_ID
 from privcompute.transport.pairing import Inviter
 from privcompute.wire.control_pb2 import ControlDown, ControlUp
@@ -29,7 +29,8 @@ def add_services(server: grpc.Server, endpoint: Endpoint) -> health.HealthServic
     """
     served = _Services(endpoint)
     node = {
-        "Link": grpc.stream_stream_rpc_method_handler(served.link),
+        "LinkUp": grpc.stream_unary_rpc_method_handler(served.link_up),
+        "LinkDown": grpc.unary_stream_rpc_method_handler(served.link_down),
         "Control": grpc.stream_stream_rpc_method_handler(
             served.control,
             request_deserializer=ControlUp.FromString,
@@ -56,8 +57,8 @@ class _Services:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
 
-    def link(self, incoming: Iterator[bytes], caller: Caller) -> Iterator[bytes]:
-        """One session's data; see transport/frames.py."""
+    def link_up(self, incoming: Iterator[bytes], caller: Caller) -> bytes:
+        """One session's data, from the caller; see transport/frames.py."""
         context, peer = caller.context, caller.known()
         session_id = dict(context.invocation_metadata()).get(SESSION_KEY, b"")
         if not isinstance(session_id, bytes) or not 0 < len(session_id) <= MAX_SESSION_ID:
@@ -78,6 +79,19 @@ class _Services:
             refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, error.code, error.message)
         if not context.add_callback(link.outbox.kill):
             link.outbox.kill()
+        context.send_initial_metadata(((FINGERPRINT_KEY, link.own_fingerprint), (TICKET_KEY, link.ticket)))
+        link.peer_done.wait()  # the end of this call is that of its reader
+        return b""
+
+    def link_down(self, _: bytes, caller: Caller) -> Iterator[bytes]:
+        """The same session's data, to the caller, which says by its ticket which session."""
+        context, peer = caller.context, caller.known()
+        ticket = dict(context.invocation_metadata()).get(TICKET_KEY, b"")
+        link = self._endpoint.awaiting(peer, caller.fingerprint, ticket)
+        if link is None:
+            refuse(context, grpc.StatusCode.NOT_FOUND, "bad_ticket", "no link waits for a call with that ticket")
+        if not context.add_callback(link.unheard):
+            link.unheard()
         context.send_initial_metadata(((FINGERPRINT_KEY, link.own_fingerprint),))
         yield from link.outbox
         link.peer_done.wait(self._endpoint.limits.close)
