@@ -37,8 +37,8 @@ import grpc  # isort: skip - after privcompute.transport, which sets the TLS ver
 MESSAGES = 256  # of 1 MiB, a measurement
 ARRAY = 2 << 20  # uint64 in one array: 16 MiB
 ARRAYS = (MESSAGES << 20) // (8 * ARRAY)
-PROCESSES = 12  # measured against, one after another
-ROUNDS = 4  # with each
+PROCESSES = 20  # measured against, one after another
+ROUNDS = 3  # with each
 ROUND_TRIPS = 300
 JOBS = ("up", "down")
 PLAIN = "/plain/"
