@@ -15,6 +15,7 @@ import pytest
 from privcompute.errors import IntegrityError, PrivcomputeError, TransportError
 from privcompute.session.buffers import Buffers
 from privcompute.session.mailbox import Mailbox
+from privcompute.transport.calls import Calls
 from privcompute.transport.frames import first_header, more_header
 from privcompute.transport.limits import CHUNK
 from privcompute.transport.link import GrpcLink
@@ -34,7 +35,9 @@ async def reading() -> AsyncIterator[tuple[GrpcLink, Wire]]:
         while (frame := wire.get()) is not None:
             yield frame
 
-    link = GrpcLink("alice", b"s", ("", ""), QUICK, lambda: wire.put(None))
+    calls = Calls()
+    calls.add(mock.Mock(cancel=lambda: wire.put(None)))
+    link = GrpcLink("alice", b"s", ("", ""), QUICK, calls)
     gone = TransportError("the stream is over", code="unreachable", party="alice")
     reader = threading.Thread(target=link.read_from, args=(frames(), lambda _: gone))
     reader.start()

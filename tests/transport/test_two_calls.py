@@ -12,6 +12,7 @@ from unittest import mock
 
 import grpc
 import pytest
+from support.relay import Mischief, relay
 
 from privcompute.errors import PeerError, PrivcomputeError, TransportError
 from privcompute.transport.frames import first_header
@@ -41,15 +42,13 @@ class Raw:
             yield from frames or ()
             self.over.wait()
 
-        call = self.channel.stream_unary(LINK_UP).future(
-            send(), metadata=self._said((SESSION_KEY, session_id)), timeout=20
-        )
+        call = self.channel.stream_stream(LINK_UP)(send(), metadata=self._said((SESSION_KEY, session_id)), timeout=20)
         return call, dict(call.initial_metadata()).get(TICKET_KEY, b"")
 
     def down(self, *tickets: bytes) -> Any:
         """The second call, with that ticket."""
         said = self._said(*((TICKET_KEY, ticket) for ticket in tickets))
-        return self.channel.unary_stream(LINK_DOWN)(b"", metadata=said, timeout=20)
+        return self.channel.stream_stream(LINK_DOWN)(iter(()), metadata=said, timeout=20)
 
     def refused(self, *tickets: bytes) -> str:
         """The code by which the second call is refused."""
@@ -139,6 +138,92 @@ async def test_one_call_does_not_outlive_the_other(paired: Pairing, insurer: Ide
     assert None not in ends
 
 
+def served(h: Party) -> int:
+    """Calls that gRPC serves now, each of which holds a thread."""
+    assert h.endpoint._server is not None
+    return len(h.endpoint._server._state.rpc_states)
+
+
+async def ends(h: Party) -> None:
+    """Waits until no call is served and no link is kept."""
+    for _ in range(100):
+        if not (served(h) or h.endpoint._half or h.endpoint._links):
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail(f"{served(h)} calls, {len(h.endpoint._links)} links are left")
+
+
+@pytest.mark.parametrize("how", ["unpaired", "up", "down", "idle"])
+async def test_a_call_that_nobody_reads_ends_with_the_link(paired: Pairing, insurer: Identity, how: str) -> None:
+    """The sender's thread waits for gRPC, which waits for the peer to take something."""
+    h, _ = await paired(limits=replace(QUICK, close=0.3, idle=0.5 if how == "idle" else 900.0))
+    done = threading.Event()
+
+    def attack(filled: threading.Event) -> None:
+        with raw(h, insurer) as calls:
+            up, ticket = calls.up()
+            down = calls.down(ticket)
+            filled.wait(5)
+            if how in {"up", "down"}:
+                (up if how == "up" else down).cancel()
+            done.wait(20)
+
+    filled = threading.Event()
+    attacking = asyncio.create_task(asyncio.to_thread(attack, filled))
+    try:
+        link = await asyncio.wait_for(h.came.get(), 5)
+        sending = asyncio.create_task(link.send("large", [bytes(64 << 20)]))
+        await asyncio.sleep(0.3)
+        assert served(h) == 2
+        filled.set()
+        if how == "unpaired":
+            h.book.remove("insurer")
+        with pytest.raises(TransportError) as caught:
+            await asyncio.wait_for(sending, 10)
+        assert caught.value.code == {"unpaired": "unpaired", "idle": "idle"}.get(how, "unreachable")
+        await ends(h)
+    finally:
+        done.set()
+        await attacking
+
+
+async def test_calls_without_a_request_pass_the_gate_first(paired: Pairing, insurer: Identity) -> None:
+    """As many as one peer may have, and not as many as the node has threads."""
+    h, i = await paired(limits=replace(QUICK, links_per_peer=1))
+    release = threading.Event()
+
+    def silence() -> Iterator[bytes]:
+        release.wait(20)
+        yield from ()
+
+    with raw(h, insurer) as calls:
+        for _ in range(40):
+            calls.channel.stream_stream("/grpc.health.v1.Health/Check")(silence(), timeout=20)
+        await asyncio.sleep(0.5)
+        assert served(h) <= h.endpoint.limits.calls_per_peer
+        release.set()
+        await ends(h)
+    assert await i.endpoint.open_link("hospital", b"s")
+
+
+async def test_a_lost_connection_is_named_to_who_sends(paired: Pairing) -> None:
+    h, i = await paired()
+    host, port = h.address.split(":")
+    data = bytes(512 << 20)
+    for n in range(8):
+        with relay((host, int(port))) as between:
+            i.book.replace(h.as_peer(f"127.0.0.1:{between.port}"))
+            dialled = await i.endpoint.open_link("hospital", b"%d" % n)
+            answered = await h.came.get()
+            both = (dialled, answered)
+            sends = [end.send("x", [data]) for end in both]
+            receives = [end.recv("x", len(data), 20) for end in both]
+            asyncio.get_running_loop().call_later(0.05, between.arm, Mischief("cut", 0, "up"))
+            for error in await asyncio.gather(*sends, *receives, return_exceptions=True):
+                assert isinstance(error, TransportError)
+                assert error.code == "unreachable"
+
+
 async def test_a_second_call_that_never_comes(paired: Pairing, insurer: Identity) -> None:
     h, _ = await paired(limits=replace(QUICK, stall=0.5, close=0.3))
 
@@ -153,11 +238,7 @@ async def test_a_second_call_that_never_comes(paired: Pairing, insurer: Identity
         await link.send("large", [bytes(1 << 20)])
     assert caught.value.code == "deadline"
     assert await asyncio.wait_for(attacking, 5) is grpc.StatusCode.CANCELLED
-    for _ in range(100):
-        if not h.endpoint._half and not h.endpoint._links:
-            return
-        await asyncio.sleep(0.05)
-    pytest.fail("the link was not forgotten")
+    await ends(h)
 
 
 async def test_a_second_call_that_is_refused(paired: Pairing) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import grpc
 from privcompute.errors import PeerError, PrivcomputeError, TransportError
 from privcompute.transport.address import Address
 from privcompute.transport.book import Peer
+from privcompute.transport.calls import Calls
 from privcompute.transport.gate import (
     CODE_KEY,
     FINGERPRINT_KEY,
@@ -35,6 +37,7 @@ _REMEDIES = {
     "not_paired": "the other node does not know this one (any more): pair again",
     "busy": "ask again later: the other node has as many links open as it allows",
     "wrong_certificate": "check the address; if the other node was set up anew, unpair it and pair again",
+    "bad_ticket": "ask again: the link ended while it was being opened",
     "version": "bring both nodes to the same release of privcompute",
 }
 
@@ -51,12 +54,10 @@ def named(error: grpc.RpcError | None, party: str, address: str) -> PrivcomputeE
     """The named error of a call that ended by ``error``."""
     if error is None:
         return TransportError("the peer's stream ended without a word", code="closed", party=party, remedy=_ENDED)
-    code = dict(error.trailing_metadata() or ()).get(CODE_KEY) if isinstance(error, grpc.Call) else None
+    code = _code(error)
     status = error.code() if isinstance(error, grpc.Call) else grpc.StatusCode.UNKNOWN
     if code:
-        return PeerError(
-            "the peer refused the call", code=str(code)[:64], party=party, remedy=_REMEDIES.get(str(code), "")
-        )
+        return PeerError("the peer refused the call", code=code, party=party, remedy=_REMEDIES.get(code, ""))
     if status is grpc.StatusCode.CANCELLED:
         return TransportError("the link was cancelled", code="closed", party=party, remedy=_ENDED)
     if status is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -90,39 +91,26 @@ class Call:
 
     def _unheard(self, link: GrpcLink) -> None:
         """The peer takes nothing any more. If it read to our end all is well, and its own end is on the way."""
-        link.outbox.kill()
-        if self.up.code() is not grpc.StatusCode.OK:
-            self.down.cancel()
+        if _failed(self.up):
+            self.down.cancel()  # its reader says why, and then nothing more is taken
+        else:
+            link.outbox.kill()
 
     def _reason(self, error: Exception | None) -> PrivcomputeError:
-        """By the call that failed first."""
-        if self.up.done() and self.up.code() is not grpc.StatusCode.OK:
-            error = self.up
-        return named(error if isinstance(error, grpc.RpcError) else None, self.party, self.address)
+        """By the call that the peer ended by a word of its own, else by the first one that failed."""
+        ends = [end for end in (self.up if _failed(self.up) else None, error) if isinstance(end, grpc.RpcError)]
+        told = [end for end in ends if _code(end)]
+        return named(next(iter(told + ends), None), self.party, self.address)
 
 
-class Attempt:
-    """One dialling, which another thread can give up."""
+def _failed(call: Any) -> bool:
+    return bool(call.done()) and call.code() is not grpc.StatusCode.OK
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._calls: list[Any] = []
-        self.given_up = False
 
-    def begun(self, call: Any) -> None:
-        """This is one of its calls; it is cancelled at once if nobody wants it any more."""
-        with self._lock:
-            self._calls.append(call)
-            unwanted = self.given_up
-        if unwanted:
-            call.cancel()
-
-    def give_up(self) -> None:
-        """Cancels its calls, whenever they begin."""
-        with self._lock:
-            self.given_up, calls = True, list(self._calls)
-        for call in calls:
-            call.cancel()
+def _code(error: grpc.RpcError | None) -> str:
+    """The code by which a peer refused or ended a call; "" if it did not."""
+    told = dict(error.trailing_metadata() or ()).get(CODE_KEY) if isinstance(error, grpc.Call) else None
+    return str(told or "")[:64]
 
 
 def hang_up(dialled: Future[Call]) -> None:
@@ -162,7 +150,7 @@ def open_link(
     session_id: bytes,
     frames: Iterator[bytes],
     limits: TransportLimits,
-    attempt: Attempt,
+    calls: Calls,
 ) -> Call:
     """Dials one address and opens a link; blocks until the peer has accepted it, at most `TransportLimits.connect`.
 
@@ -172,15 +160,16 @@ def open_link(
     """
     channel = secure_channel(Address.parse(address).target, identity, peer.name, peer.certificates, limits)
 
+    deadline = time.monotonic() + limits.connect
+
     def accepted(call: Any) -> str:
-        attempt.begun(call)
-        fingerprint = accepted_by(call, limits.connect)
-        if attempt.given_up:
+        calls.add(call)
+        fingerprint = accepted_by(call, max(deadline - time.monotonic(), 0.1))
+        if calls.cancelled:
             raise TransportError("dialling was given up", code="cancelled", party=peer.name)
         if not fingerprint:
             raise _refusal(call, peer, address, identity)
         if fingerprint not in peer.fingerprints:
-            call.cancel()
             raise PeerError(
                 "the peer names a certificate that is not pinned", code="wrong_certificate", party=peer.name
             )
@@ -188,10 +177,10 @@ def open_link(
 
     try:
         said = metadata(identity, (SESSION_KEY, session_id))
-        up = channel.stream_unary(LINK_UP).future(frames, metadata=said, timeout=limits.link)
+        up = channel.stream_stream(LINK_UP)(frames, metadata=said, timeout=limits.link)
         fingerprint = accepted(up)
         said = metadata(identity, (TICKET_KEY, dict(up.initial_metadata()).get(TICKET_KEY, b"")))
-        down = channel.unary_stream(LINK_DOWN)(b"", metadata=said, timeout=limits.link)
+        down = channel.stream_stream(LINK_DOWN)(iter(()), metadata=said, timeout=limits.link)
         accepted(down)
     except BaseException:
         channel.close()

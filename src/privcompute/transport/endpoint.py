@@ -22,6 +22,7 @@ from privcompute.session import Channel
 from privcompute.transport import dial, renewal
 from privcompute.transport.address import Address, cannot_listen
 from privcompute.transport.book import Peer, PeerBook
+from privcompute.transport.calls import Calls
 from privcompute.transport.control import Keeper, Standing
 from privcompute.transport.gate import Gate
 from privcompute.transport.identity import Identity
@@ -209,15 +210,15 @@ class Endpoint:
         raise failure
 
     async def _dial(self, peer: Peer, address: str, session_id: bytes) -> GrpcLink:
-        attempt = dial.Attempt()
-        link = GrpcLink(peer.name, session_id, (self.identity.fingerprint, ""), self.limits, attempt.give_up)
+        calls = Calls()
+        link = GrpcLink(peer.name, session_id, (self.identity.fingerprint, ""), self.limits, calls)
         dialled = self._dialling.submit(
-            dial.open_link, self.identity, peer, address, session_id, link.outbox, self.limits, attempt
+            dial.open_link, self.identity, peer, address, session_id, link.outbox, self.limits, calls
         )
         try:
             call = await asyncio.wrap_future(dialled)
         except BaseException:
-            attempt.give_up()
+            calls.cancel()
             link.drop()
             dialled.add_done_callback(dial.hang_up)  # if the wait was cancelled, the thread may still get through
             raise
@@ -281,13 +282,13 @@ class Endpoint:
         peer: Peer,
         fingerprint: str,
         session_id: bytes,
-        cancel: Callable[[], None],
+        calls: Calls,
         frames: Iterator[bytes],
         reason: Callable[[Exception | None], PrivcomputeError],
     ) -> GrpcLink:
         """A link that a peer opened, made on the loop and handed to whoever expects it, else to ``on_link``.
 
-        Called from a thread of gRPC's; the arguments from ``cancel`` on are `GrpcLink`'s.
+        Called from a thread of gRPC's; the arguments from ``calls`` on are `GrpcLink`'s.
 
         Raises:
             PeerError: ``busy``: the peer has as many links open as it may; ``late``: nobody waits any more.
@@ -296,9 +297,9 @@ class Endpoint:
 
         async def welcome() -> GrpcLink:
             expected = self._check_wish(peer.name, session_id)
-            link = GrpcLink(peer.name, session_id, (self.identity.fingerprint, fingerprint), self.limits, cancel)
-            self._half[link.ticket] = link
+            link = GrpcLink(peer.name, session_id, (self.identity.fingerprint, fingerprint), self.limits, calls)
             self._adopt(link, lambda: link.read_from(frames, reason))
+            self._half[link.ticket] = link
             self._hand_over(link, expected)
             return link
 

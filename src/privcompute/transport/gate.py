@@ -100,31 +100,37 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped whe
             context.send_initial_metadata(((TIME_KEY, f"{time.time():.3f}"),))
             return context
 
-        def checked(behaviour: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-            def one(request: Any, context: grpc.ServicerContext) -> Any:
-                try:
-                    return behaviour(request, enter(context))
-                except Exception:
-                    _tell_nothing(context)
-                    raise
+        behaviour = next(
+            one
+            for one in (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
+            if one is not None
+        )
 
-            def many(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-                try:
-                    yield from behaviour(request, enter(context))
-                except Exception:
-                    _tell_nothing(context)
-                    raise
+        # Each method is served as one that takes a stream: for a single request gRPC would wait before it asks us, in a
+        # thread that nobody counts.
+        def asked(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+            caller = enter(context)
+            return behaviour(requests if handler.request_streaming else _only(requests, context), caller)
 
-            return many if handler.response_streaming else one
+        def one(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+            try:
+                return asked(requests, context)
+            except Exception:
+                _tell_nothing(context)
+                raise
 
-        make = {
-            (False, False): (grpc.unary_unary_rpc_method_handler, handler.unary_unary),
-            (False, True): (grpc.unary_stream_rpc_method_handler, handler.unary_stream),
-            (True, False): (grpc.stream_unary_rpc_method_handler, handler.stream_unary),
-            (True, True): (grpc.stream_stream_rpc_method_handler, handler.stream_stream),
-        }
-        build, behaviour = make[(handler.request_streaming, handler.response_streaming)]
-        return build(checked(behaviour), handler.request_deserializer, handler.response_serializer)
+        def many(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+            try:
+                yield from asked(requests, context)
+            except Exception:
+                _tell_nothing(context)
+                raise
+
+        if handler.response_streaming:
+            build, serve = grpc.stream_stream_rpc_method_handler, many
+        else:
+            build, serve = grpc.stream_unary_rpc_method_handler, one
+        return build(serve, handler.request_deserializer, handler.response_serializer)
 
     def _count(self, fingerprint: str, context: grpc.ServicerContext) -> None:
         """One call more, until it is over; refused if its caller has too many."""
@@ -182,6 +188,14 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped whe
             peer = peer.promoted(fingerprint)
             self._book.replace(peer)
         return peer
+
+
+def _only(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
+    """The request of a method that takes one."""
+    request = next(requests, None)
+    if request is None:
+        refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "bad_frame", "the call brought no request")
+    return request
 
 
 def _tell_nothing(context: grpc.ServicerContext) -> None:

@@ -29,6 +29,7 @@ from privcompute.errors import IntegrityError, PeerError, PrivcomputeError, Tran
 from privcompute.randomness import token_bytes
 from privcompute.session.channel import Buffer
 from privcompute.session.mailbox import Mailbox
+from privcompute.transport.calls import Calls
 from privcompute.transport.frames import (
     ABORT,
     Abort,
@@ -78,7 +79,7 @@ class GrpcLink:
         session_id: The session it belongs to.
         fingerprints: SHA-256 of our and of the peer's certificate on this connection, hexadecimal.
         limits: Sizes and times.
-        cancel: Ends the gRPC calls at once; may be called more than once, from any thread.
+        calls: The gRPC calls under it.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class GrpcLink:
         session_id: bytes,
         fingerprints: tuple[str, str],
         limits: TransportLimits,
-        cancel: Callable[[], None],
+        calls: Calls,
     ) -> None:
         self.peer = peer
         self.session_id = session_id
@@ -96,7 +97,7 @@ class GrpcLink:
         self.ended = asyncio.Event()  # the stream is over, in both directions
         self.peer_done = threading.Event()  # the same, for threads: nothing more will be read
         self._limits = limits
-        self._cancel = cancel
+        self.calls = calls
         self._loop = asyncio.get_running_loop()
         self.outbox = Outbox(self._loop)
         self._mailbox = Mailbox(peer, limits.credit)
@@ -145,6 +146,9 @@ class GrpcLink:
             done, _ = await asyncio.wait({taken}, timeout=self._limits.stall)
             if done:
                 if taken.cancelled():
+                    if not self._closing:  # the reader's thread is about to say why
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(self.ended.wait(), self._limits.close)
                     self._check_open(label)
                     raise self._gone(label)
                 return
@@ -210,12 +214,6 @@ class GrpcLink:
     def end(self, error: PrivcomputeError) -> None:
         """Ends the link for a reason of this node (un-paired, idle, stopping), telling the peer as far as possible."""
         self._fail(error)
-
-    def unheard(self) -> None:
-        """The peer does not listen any more: nothing more is taken, and what it still sends is cut off. Any thread."""
-        self.outbox.kill()
-        if not self.peer_done.is_set():
-            self._cancel()
 
     def drop(self) -> None:
         """Forgets a link whose stream never came to be."""
@@ -325,6 +323,8 @@ class GrpcLink:
             self.ended.set()
             if self._last_call is not None:
                 self._last_call.cancel()
+            # A peer that does not take what was sent would hold the call that carries it.
+            self._loop.call_later(self._limits.close, self.calls.cancel)
 
     async def _deliver_one(self, item: _Item) -> None:
         if isinstance(item, Chunk):
@@ -363,7 +363,7 @@ class GrpcLink:
         self._closing = self._discard = True
         self.outbox.finish(abort_frame(error), drop=True)
         if self._last_call is None and not self.ended.is_set():
-            self._last_call = self._loop.call_later(self._limits.close, self._cancel)
+            self._last_call = self._loop.call_later(self._limits.close, self.calls.cancel)
 
     def _check_open(self, label: str) -> None:
         if self._mailbox.failure is not None:
@@ -388,6 +388,6 @@ class GrpcLink:
         try:
             await asyncio.wait_for(self.ended.wait(), self._limits.close)
         except TimeoutError:
-            self._cancel()
+            self.calls.cancel()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.ended.wait(), self._limits.close)

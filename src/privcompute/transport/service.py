@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from privcompute.errors import PeerError, PrivcomputeError, TransportError
+from privcompute.transport.calls import Calls
 from privcompute.transport.control import open_session
 from privcompute.transport.gate import FINGERPRINT_KEY, NODE, PAIRING, SESSION_KEY, TICKET_KEY, Caller, refuse
 from privcompute.transport.limits import MAX_SESSION_ID
@@ -20,6 +21,8 @@ from privcompute.wire.pairing_pb2 import JoinDown, JoinUp, JoinWelcome
 if TYPE_CHECKING:
     from privcompute.transport.endpoint import Endpoint
 
+_LOOK: Final = 1.0  # seconds between two looks whether a call still stands
+
 
 def add_services(server: grpc.Server, endpoint: Endpoint) -> health.HealthServicer:
     """Registers all services of a node; they expect a `Caller`, which the gate makes, in place of gRPC's context.
@@ -29,8 +32,8 @@ def add_services(server: grpc.Server, endpoint: Endpoint) -> health.HealthServic
     """
     served = _Services(endpoint)
     node = {
-        "LinkUp": grpc.stream_unary_rpc_method_handler(served.link_up),
-        "LinkDown": grpc.unary_stream_rpc_method_handler(served.link_down),
+        "LinkUp": grpc.stream_stream_rpc_method_handler(served.link_up),
+        "LinkDown": grpc.stream_stream_rpc_method_handler(served.link_down),
         "Control": grpc.stream_stream_rpc_method_handler(
             served.control,
             request_deserializer=ControlUp.FromString,
@@ -57,7 +60,7 @@ class _Services:
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
 
-    def link_up(self, incoming: Iterator[bytes], caller: Caller) -> bytes:
+    def link_up(self, incoming: Iterator[bytes], caller: Caller) -> Iterator[bytes]:
         """One session's data, from the caller; see transport/frames.py."""
         context, peer = caller.context, caller.known()
         session_id = dict(context.invocation_metadata()).get(SESSION_KEY, b"")
@@ -72,26 +75,35 @@ class _Services:
                 remedy=f"check that {peer.name}'s node still runs, then ask again",
             )
 
+        calls = Calls()
+        calls.add(context)
         try:
             # From here on somebody reads it to its end, whatever becomes of this call.
-            link = self._endpoint.incoming(peer, caller.fingerprint, session_id, context.cancel, incoming, lost)
+            link = self._endpoint.incoming(peer, caller.fingerprint, session_id, calls, incoming, lost)
         except PrivcomputeError as error:
             refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, error.code, error.message)
-        if not context.add_callback(link.outbox.kill):
-            link.outbox.kill()
         context.send_initial_metadata(((FINGERPRINT_KEY, link.own_fingerprint), (TICKET_KEY, link.ticket)))
-        link.peer_done.wait()  # the end of this call is that of its reader
-        return b""
+        while not link.peer_done.wait(_LOOK):
+            if not context.is_active():  # and its reader waits for room: nobody takes what came
+                link.outbox.kill()
+                break
+        yield from ()
 
-    def link_down(self, _: bytes, caller: Caller) -> Iterator[bytes]:
+    def link_down(self, _: Iterator[bytes], caller: Caller) -> Iterator[bytes]:
         """The same session's data, to the caller, which says by its ticket which session."""
         context, peer = caller.context, caller.known()
         ticket = dict(context.invocation_metadata()).get(TICKET_KEY, b"")
         link = self._endpoint.awaiting(peer, caller.fingerprint, ticket)
         if link is None:
             refuse(context, grpc.StatusCode.NOT_FOUND, "bad_ticket", "no link waits for a call with that ticket")
-        if not context.add_callback(link.unheard):
-            link.unheard()
+        link.calls.add(context)
+
+        def unheard() -> None:
+            if not link.peer_done.is_set():
+                link.calls.cancel()
+
+        if not context.add_callback(unheard):
+            unheard()
         context.send_initial_metadata(((FINGERPRINT_KEY, link.own_fingerprint),))
         yield from link.outbox
         link.peer_done.wait(self._endpoint.limits.close)
