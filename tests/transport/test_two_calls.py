@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -239,6 +240,53 @@ async def test_a_second_call_that_never_comes(paired: Pairing, insurer: Identity
     assert caught.value.code == "deadline"
     assert await asyncio.wait_for(attacking, 5) is grpc.StatusCode.CANCELLED
     await ends(h)
+
+
+async def test_a_second_call_that_is_never_accepted(paired: Pairing) -> None:
+    """One deadline for both calls, and a name that says what happened."""
+    h, i = await paired(limits=replace(QUICK, connect=1.0))
+    release = threading.Event()
+
+    def hang(*_: object) -> None:
+        release.wait(10)
+
+    with mock.patch.object(h.endpoint, "awaiting", hang):
+        began = time.monotonic()
+        with pytest.raises(TransportError) as caught:
+            await i.endpoint.open_link("hospital", b"s")
+        assert (caught.value.code, caught.value.party) == ("unreachable", "hospital")
+        assert time.monotonic() - began < 5
+        release.set()
+    await ends(h)
+
+
+async def test_lost_while_its_reader_waits_for_room(paired: Pairing) -> None:
+    """Both nodes' mailboxes are full when the connection goes: who sends is told why, and soon."""
+    h, i = await paired(limits=replace(QUICK, credit=1 << 20, stall=20.0))
+    host, port = h.address.split(":")
+    with relay((host, int(port))) as between:
+        i.book.replace(h.as_peer(f"127.0.0.1:{between.port}"))
+        both = (await i.endpoint.open_link("hospital", b"s"), await h.came.get())
+        sends = [asyncio.create_task(end.send("x", [bytes(64 << 20)])) for end in both]
+        await asyncio.sleep(0.5)
+    began = time.monotonic()
+    for error in await asyncio.gather(*sends, return_exceptions=True):
+        assert isinstance(error, TransportError)
+        assert error.code == "unreachable"
+    assert time.monotonic() - began < 10
+
+
+async def test_as_many_links_as_allowed(paired: Pairing) -> None:
+    """Those at the peer's wish and those at ours, all at once, each of two calls."""
+    h, i = await paired(limits=replace(QUICK, links_per_peer=4))
+    wished = [await i.endpoint.open_link("hospital", b"w%d" % n) for n in range(4)]
+    expected = [asyncio.create_task(h.endpoint.accept_link("insurer", b"e%d" % n, 5)) for n in range(4)]
+    await asyncio.sleep(0)
+    wished += [await i.endpoint.open_link("hospital", b"e%d" % n) for n in range(4)]
+    answered = [await h.came.get() for _ in range(4)] + [await one for one in expected]
+    for here, there in zip(wished, answered, strict=True):
+        await there.send("x", [b"1"])
+        assert bytes(await here.recv("x", 1, 5)) == b"1"
 
 
 async def test_a_second_call_that_is_refused(paired: Pairing) -> None:

@@ -92,7 +92,8 @@ class Call:
     def _unheard(self, link: GrpcLink) -> None:
         """The peer takes nothing any more. If it read to our end all is well, and its own end is on the way."""
         if _failed(self.up):
-            self.down.cancel()  # its reader says why, and then nothing more is taken
+            self.down.cancel()
+            link.lost(self._reason(None))
         else:
             link.outbox.kill()
 
@@ -152,7 +153,8 @@ def open_link(
     limits: TransportLimits,
     calls: Calls,
 ) -> Call:
-    """Dials one address and opens a link; blocks until the peer has accepted it, at most `TransportLimits.connect`.
+    """Dials one address and opens a link; blocks until the peer has accepted it, at most `TransportLimits.connect`, and
+    some seconds more to find out why it did not.
 
     Raises:
         TransportError: it cannot be reached, or its certificate is not a pinned one.
@@ -200,6 +202,13 @@ def _refusal(call: Any, peer: Peer, address: str, identity: Identity) -> Privcom
         code = "wrong_certificate"
     elif found.admitted is False:
         code = "not_paired"
+    elif call.code() is grpc.StatusCode.CANCELLED:  # by us
+        return TransportError(
+            f"{peer.name} at {address} did not accept the link in time",
+            code="unreachable",
+            party=peer.name,
+            remedy="ask again; if it stays so, see the other node's log",
+        )
     else:
         return error
     return TransportError(found.finding, code=code, party=peer.name, remedy=_REMEDIES.get(code, error.remedy))

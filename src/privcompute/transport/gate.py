@@ -37,6 +37,7 @@ TICKET_KEY: Final = "privcompute-ticket-bin"
 FINGERPRINT_KEY: Final = "privcompute-fingerprint"
 TIME_KEY: Final = "privcompute-time"
 CODE_KEY: Final = "privcompute-code"
+_REQUEST: Final = 10.0  # seconds in which the request of a call that takes one must come
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,13 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped whe
 
 def _only(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
     """The request of a method that takes one."""
-    request = next(requests, None)
+    timer = threading.Timer(_REQUEST, context.cancel)
+    timer.daemon = True
+    timer.start()
+    try:
+        request = next(requests, None)
+    finally:
+        timer.cancel()
     if request is None:
         refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "bad_frame", "the call brought no request")
     return request

@@ -61,8 +61,8 @@ class TransportLimits:
 
     @property
     def calls_per_peer(self) -> int:
-        """Links of two calls each, its own and those it was asked for; the control stream, and health checks."""
-        return 2 * (self.links_per_peer + 8)
+        """Links of two calls each, at its own wish and at ours; the control stream, and room for health checks."""
+        return 4 * self.links_per_peer + 8
 
     def channel_options(self) -> list[tuple[str, int | str]]:
         """gRPC options both ends share: finite messages, pings, nothing that goes another way."""

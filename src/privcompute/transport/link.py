@@ -146,7 +146,7 @@ class GrpcLink:
             done, _ = await asyncio.wait({taken}, timeout=self._limits.stall)
             if done:
                 if taken.cancelled():
-                    if not self._closing:  # the reader's thread is about to say why
+                    if not (self._closing or self._mailbox.failure or self._why):  # the reader is about to say
                         with contextlib.suppress(TimeoutError):
                             await asyncio.wait_for(self.ended.wait(), self._limits.close)
                     self._check_open(label)
@@ -214,6 +214,11 @@ class GrpcLink:
     def end(self, error: PrivcomputeError) -> None:
         """Ends the link for a reason of this node (un-paired, idle, stopping), telling the peer as far as possible."""
         self._fail(error)
+
+    def lost(self, why: PrivcomputeError) -> None:
+        """The calls are over for that reason, whatever the reader still waits for. From any thread."""
+        self._why = self._why or why
+        self.outbox.kill()
 
     def drop(self) -> None:
         """Forgets a link whose stream never came to be."""

@@ -85,7 +85,7 @@ class _Services:
         context.send_initial_metadata(((FINGERPRINT_KEY, link.own_fingerprint), (TICKET_KEY, link.ticket)))
         while not link.peer_done.wait(_LOOK):
             if not context.is_active():  # and its reader waits for room: nobody takes what came
-                link.outbox.kill()
+                link.lost(lost(None))
                 break
         yield from ()
 
