@@ -278,12 +278,12 @@ async def test_lost_while_its_reader_waits_for_room(paired: Pairing) -> None:
 
 async def test_as_many_links_as_allowed(paired: Pairing) -> None:
     """Those at the peer's wish and those at ours, all at once, each of two calls."""
-    h, i = await paired(limits=replace(QUICK, links_per_peer=4))
-    wished = [await i.endpoint.open_link("hospital", b"w%d" % n) for n in range(4)]
-    expected = [asyncio.create_task(h.endpoint.accept_link("insurer", b"e%d" % n, 5)) for n in range(4)]
+    h, i = await paired(limits=replace(QUICK, links_per_peer=6))
+    wished = [await i.endpoint.open_link("hospital", b"w%d" % n) for n in range(6)]
+    expected = [asyncio.create_task(h.endpoint.accept_link("insurer", b"e%d" % n, 5)) for n in range(6)]
     await asyncio.sleep(0)
-    wished += [await i.endpoint.open_link("hospital", b"e%d" % n) for n in range(4)]
-    answered = [await h.came.get() for _ in range(4)] + [await one for one in expected]
+    wished += [await i.endpoint.open_link("hospital", b"e%d" % n) for n in range(6)]
+    answered = [await h.came.get() for _ in range(6)] + [await one for one in expected]
     for here, there in zip(wished, answered, strict=True):
         await there.send("x", [b"1"])
         assert bytes(await here.recv("x", 1, 5)) == b"1"
