@@ -316,4 +316,4 @@ async def test_a_peer_that_ends_its_reading_early(paired: Pairing) -> None:
 
     with pytest.raises(TransportError) as caught:
         await asyncio.wait_for(sends(), 5)
-    assert caught.value.code == "closed"
+    assert caught.value.code in {"closed", "unreachable"}  # as far as the other end still tells what it saw
