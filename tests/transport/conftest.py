@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,17 @@ from privcompute.session import Channel
 from privcompute.testing import loopback_pair
 from privcompute.transport.book import MemoryBook, Peer
 from privcompute.transport.endpoint import Endpoint
-from privcompute.transport.gate import CODE_KEY, CONTROL, FINGERPRINT_KEY, PARTY_KEY, SESSION_KEY, VERSION_KEY
+from privcompute.transport.gate import (
+    CODE_KEY,
+    CONTROL,
+    FINGERPRINT_KEY,
+    LINK_DOWN,
+    LINK_UP,
+    PARTY_KEY,
+    SESSION_KEY,
+    TICKET_KEY,
+    VERSION_KEY,
+)
 from privcompute.transport.identity import Identity
 from privcompute.transport.limits import PROTOCOL_VERSION, TransportLimits
 from privcompute.transport.tls import secure_channel
@@ -113,6 +125,50 @@ def raw_call(
             stream.cancel()
             return grpc.StatusCode.OK, None
         return stream.code(), dict(stream.trailing_metadata() or ()).get(CODE_KEY)
+
+
+class Raw:
+    """Both calls of a link, made by hand as that party."""
+
+    def __init__(self, h: Party, identity: Identity) -> None:
+        self.identity = identity
+        self.over = threading.Event()
+        self.channel = secure_channel(f"ipv4:{h.address}", identity, h.name, (h.identity.certificate,), QUICK)
+
+    def _said(self, *more: tuple[str, bytes]) -> tuple[tuple[str, str | bytes], ...]:
+        return ((PARTY_KEY, self.identity.name), (VERSION_KEY, PROTOCOL_VERSION), *more)
+
+    def up(self, frames: Iterable[bytes] = ()) -> tuple[Any, bytes]:
+        """The first call, and the ticket it is given."""
+
+        def send() -> Iterator[bytes]:
+            yield from frames
+            self.over.wait()
+
+        call = self.channel.stream_stream(LINK_UP)(send(), metadata=self._said((SESSION_KEY, b"raw")), timeout=20)
+        return call, dict(call.initial_metadata()).get(TICKET_KEY, b"")
+
+    def down(self, *tickets: bytes) -> Any:
+        """The second call, with that ticket."""
+        said = self._said(*((TICKET_KEY, ticket) for ticket in tickets))
+        return self.channel.stream_stream(LINK_DOWN)(iter(()), metadata=said, timeout=20)
+
+    def refused(self, *tickets: bytes) -> str:
+        """The code by which the second call is refused."""
+        call = self.down(*tickets)
+        with pytest.raises(grpc.RpcError):
+            next(call)
+        return str(dict(call.trailing_metadata())[CODE_KEY])
+
+
+@contextmanager
+def raw(h: Party, identity: Identity) -> Iterator[Raw]:
+    calls = Raw(h, identity)
+    try:
+        yield calls
+    finally:
+        calls.over.set()
+        calls.channel.close()
 
 
 Ends = tuple[Channel, Channel]

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,28 +21,19 @@ from privcompute.transport.frames import first_header, more_header
 from privcompute.transport.gate import LINK_UP, PARTY_KEY, SESSION_KEY, VERSION_KEY
 from privcompute.transport.identity import Identity
 from privcompute.transport.limits import CHUNK, MAX_FRAME, PROTOCOL_VERSION
-from privcompute.transport.tls import secure_channel
 
-from .conftest import QUICK, Pairing, Party
+from .conftest import QUICK, Pairing, Party, raw
 
 LONG = replace(QUICK, keepalive=600.0, stall=60.0)
 
 
 def raw_link(h: Party, insurer: Identity, frames: list[bytes], hold: float = 0.3) -> None:
     """Opens a link as the insurer would and sends these frames as they are, whatever they are."""
-
-    def send() -> Iterator[bytes]:
-        yield from frames
+    with raw(h, insurer) as calls:
+        up, _ = calls.up(frames)
         time.sleep(hold)
-
-    with secure_channel(f"ipv4:{h.address}", insurer, "hospital", (h.identity.certificate,), QUICK) as channel:
-        claims = ((PARTY_KEY, "insurer"), (VERSION_KEY, PROTOCOL_VERSION), (SESSION_KEY, b"raw"))
-        call = channel.stream_stream(LINK_UP)(send(), metadata=claims, timeout=5)
-        try:
-            for _ in call:
-                pass
-        except grpc.RpcError:
-            return
+        calls.over.set()
+        up.code()  # waits for the end
 
 
 HOSTILE = {

@@ -56,6 +56,15 @@ async def awaited(link: GrpcLink, label: str, timeout: float = 5.0) -> asyncio.T
     return task
 
 
+def held_up_until_one_comes(link: GrpcLink, wire: Wire, frame: bytes) -> None:
+    """Holds up the loop until a wait of one second is overdue, and a frame was read after that."""
+    time.sleep(1.1)
+    before = link.quiet_for
+    wire.put(frame)
+    while link.quiet_for >= before:
+        time.sleep(0.001)
+
+
 async def test_an_awaited_message_does_not_wait_for_the_loop() -> None:
     async with reading() as (link, wire):
         message = await awaited(link, "x")
@@ -77,12 +86,22 @@ async def test_a_message_nobody_awaits_yet_is_kept() -> None:
 async def test_a_frame_is_a_sign_of_life_while_the_loop_is_held_up() -> None:
     async with reading() as (link, wire):
         message = await awaited(link, "y", 1.0)
-        time.sleep(1.1)  # noqa: ASYNC251 - the loop is held up, and the wait is overdue
-        before = link.quiet_for
-        wire.put(first_header(b"y", 1) + b"y")
-        while link.quiet_for >= before:
-            time.sleep(0.001)  # noqa: ASYNC251
+        held_up_until_one_comes(link, wire, first_header(b"y", 1) + b"y")
         assert bytes(await message) == b"y"
+
+
+async def test_who_sends_is_told_what_the_reader_is_about_to_say() -> None:
+    """gRPC drops what is queued before the reader sees the end of its stream."""
+    async with reading() as (link, wire):
+        sending = asyncio.create_task(link.send("x", [bytes(1 << 20)]))
+        await asyncio.sleep(0)
+        link.outbox.kill()
+        await asyncio.sleep(0.1)
+        assert not sending.done()
+        wire.put(None)
+        with pytest.raises(TransportError) as caught:
+            await sending
+        assert caught.value.code == "unreachable"
 
 
 async def test_want_of_memory_is_not_a_lost_connection() -> None:

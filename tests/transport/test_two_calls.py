@@ -16,57 +16,14 @@ import pytest
 from support.relay import Mischief, relay
 
 from privcompute.errors import PeerError, PrivcomputeError, TransportError
-from privcompute.transport.frames import first_header
-from privcompute.transport.gate import CODE_KEY, LINK_DOWN, LINK_UP, PARTY_KEY, SESSION_KEY, TICKET_KEY, VERSION_KEY
+from privcompute.transport import gate, service
+from privcompute.transport.frames import close_frame, first_header
+from privcompute.transport.gate import FINGERPRINT_KEY, TICKET_KEY, Caller
 from privcompute.transport.identity import Identity
-from privcompute.transport.limits import PROTOCOL_VERSION
-from privcompute.transport.tls import secure_channel
 
-from .conftest import QUICK, Pairing, Party
+from .conftest import QUICK, Pairing, Party, raw
 
-
-class Raw:
-    """Both calls, made by hand as that party."""
-
-    def __init__(self, h: Party, identity: Identity) -> None:
-        self.identity = identity
-        self.over = threading.Event()
-        self.channel = secure_channel(f"ipv4:{h.address}", identity, h.name, (h.identity.certificate,), QUICK)
-
-    def _said(self, *more: tuple[str, bytes]) -> tuple[tuple[str, str | bytes], ...]:
-        return ((PARTY_KEY, self.identity.name), (VERSION_KEY, PROTOCOL_VERSION), *more)
-
-    def up(self, frames: list[bytes] | None = None, session_id: bytes = b"raw") -> tuple[Any, bytes]:
-        """The first call, and the ticket it is given."""
-
-        def send() -> Iterator[bytes]:
-            yield from frames or ()
-            self.over.wait()
-
-        call = self.channel.stream_stream(LINK_UP)(send(), metadata=self._said((SESSION_KEY, session_id)), timeout=20)
-        return call, dict(call.initial_metadata()).get(TICKET_KEY, b"")
-
-    def down(self, *tickets: bytes) -> Any:
-        """The second call, with that ticket."""
-        said = self._said(*((TICKET_KEY, ticket) for ticket in tickets))
-        return self.channel.stream_stream(LINK_DOWN)(iter(()), metadata=said, timeout=20)
-
-    def refused(self, *tickets: bytes) -> str:
-        """The code by which the second call is refused."""
-        call = self.down(*tickets)
-        with pytest.raises(grpc.RpcError):
-            next(call)
-        return str(dict(call.trailing_metadata())[CODE_KEY])
-
-
-@contextlib.contextmanager
-def raw(h: Party, identity: Identity) -> Iterator[Raw]:
-    calls = Raw(h, identity)
-    try:
-        yield calls
-    finally:
-        calls.over.set()
-        calls.channel.close()
+CHECK = "/grpc.health.v1.Health/Check"
 
 
 async def test_a_ticket_is_good_once(paired: Pairing, insurer: Identity) -> None:
@@ -145,7 +102,7 @@ def served(h: Party) -> int:
     return len(h.endpoint._server._state.rpc_states)
 
 
-async def ends(h: Party) -> None:
+async def all_over(h: Party) -> None:
     """Waits until no call is served and no link is kept."""
     for _ in range(100):
         if not (served(h) or h.endpoint._half or h.endpoint._links):
@@ -154,15 +111,20 @@ async def ends(h: Party) -> None:
     pytest.fail(f"{served(h)} calls, {len(h.endpoint._links)} links are left")
 
 
-@pytest.mark.parametrize("how", ["unpaired", "up", "down", "idle"])
+@pytest.mark.parametrize("how", ["unpaired", "up", "down", "idle", "closed"])
 async def test_a_call_that_nobody_reads_ends_with_the_link(paired: Pairing, insurer: Identity, how: str) -> None:
     """The sender's thread waits for gRPC, which waits for the peer to take something."""
     h, _ = await paired(limits=replace(QUICK, close=0.3, idle=0.5 if how == "idle" else 900.0))
     done = threading.Event()
 
     def attack(filled: threading.Event) -> None:
+        def close() -> Iterator[bytes]:
+            filled.wait(5)
+            yield close_frame()
+            calls.over.set()
+
         with raw(h, insurer) as calls:
-            up, ticket = calls.up()
+            up, ticket = calls.up(close() if how == "closed" else ())
             down = calls.down(ticket)
             filled.wait(5)
             if how in {"up", "down"}:
@@ -181,30 +143,50 @@ async def test_a_call_that_nobody_reads_ends_with_the_link(paired: Pairing, insu
             h.book.remove("insurer")
         with pytest.raises(TransportError) as caught:
             await asyncio.wait_for(sending, 10)
-        assert caught.value.code == {"unpaired": "unpaired", "idle": "idle"}.get(how, "unreachable")
-        await ends(h)
+        assert caught.value.code == {"up": "unreachable", "down": "unreachable"}.get(how, how)
+        await all_over(h)
     finally:
         done.set()
         await attacking
 
 
+def silence(release: threading.Event) -> Iterator[bytes]:
+    release.wait(20)
+    yield from ()
+
+
 async def test_calls_without_a_request_pass_the_gate_first(paired: Pairing, insurer: Identity) -> None:
-    """As many as one peer may have, and not as many as the node has threads."""
+    """As many as one peer may have, over however many connections, and not as many as the node has threads."""
     h, i = await paired(limits=replace(QUICK, links_per_peer=1))
-    release = threading.Event()
-
-    def silence() -> Iterator[bytes]:
-        release.wait(20)
-        yield from ()
-
-    with raw(h, insurer) as calls:
-        for _ in range(40):
-            calls.channel.stream_stream("/grpc.health.v1.Health/Check")(silence(), timeout=20)
-        await asyncio.sleep(0.5)
-        assert served(h) <= h.endpoint.limits.calls_per_peer
+    release, most = threading.Event(), h.endpoint.limits.calls_per_peer
+    with raw(h, insurer) as some, raw(h, insurer) as others:
+        channels = [some.channel] * most + [others.channel] * most
+        asked = [channel.stream_stream(CHECK)(silence(release), timeout=20) for channel in channels]
+        refused: list[Any] = []
+        for _ in range(100):
+            refused = [call for call in asked if call.done()]
+            if len(refused) >= most:
+                break
+            await asyncio.sleep(0.05)
+        assert [call.code() for call in refused] == [grpc.StatusCode.RESOURCE_EXHAUSTED] * most
+        assert served(h) == most
         release.set()
-        await ends(h)
+        await all_over(h)
+        assert {call.code() for call in asked} == {
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            grpc.StatusCode.INVALID_ARGUMENT,
+        }
     assert await i.endpoint.open_link("hospital", b"s")
+
+
+async def test_a_request_has_to_come_in_time(paired: Pairing, insurer: Identity) -> None:
+    h, _ = await paired()
+    release = threading.Event()
+    with mock.patch.object(gate, "_REQUEST", 0.3), raw(h, insurer) as calls:
+        call = calls.channel.stream_stream(CHECK)(silence(release), timeout=20)
+        assert await asyncio.wait_for(asyncio.to_thread(call.code), 5) is grpc.StatusCode.CANCELLED
+        await all_over(h)
+        release.set()
 
 
 async def test_a_lost_connection_is_named_to_who_sends(paired: Pairing) -> None:
@@ -239,7 +221,7 @@ async def test_a_second_call_that_never_comes(paired: Pairing, insurer: Identity
         await link.send("large", [bytes(1 << 20)])
     assert caught.value.code == "deadline"
     assert await asyncio.wait_for(attacking, 5) is grpc.StatusCode.CANCELLED
-    await ends(h)
+    await all_over(h)
 
 
 async def test_a_second_call_that_is_never_accepted(paired: Pairing) -> None:
@@ -257,7 +239,7 @@ async def test_a_second_call_that_is_never_accepted(paired: Pairing) -> None:
         assert (caught.value.code, caught.value.party) == ("unreachable", "hospital")
         assert time.monotonic() - began < 5
         release.set()
-    await ends(h)
+    await all_over(h)
 
 
 async def test_lost_while_its_reader_waits_for_room(paired: Pairing) -> None:
@@ -303,17 +285,29 @@ async def test_a_second_call_that_is_refused(paired: Pairing) -> None:
 
 
 async def test_a_peer_that_ends_its_reading_early(paired: Pairing) -> None:
-    """The listening node ends the first call as if all were well: the dialler's sends fail, and do not wait."""
-    h, i = await paired()
-    dialled = await i.endpoint.open_link("hospital", b"s")
-    answered = await h.came.get()
-    answered.peer_done.set()  # type: ignore[attr-defined]  # so its handler returns
+    """It ends the first call as if all were well, and says nothing over the other: sends fail, and do not wait."""
+    release = threading.Event()
+
+    def up(_self: object, _frames: Iterator[bytes], caller: Caller) -> Iterator[bytes]:
+        caller.context.send_initial_metadata(((FINGERPRINT_KEY, hospital), (TICKET_KEY, b"t")))
+        yield from ()
+
+    def down(_self: object, _frames: Iterator[bytes], caller: Caller) -> Iterator[bytes]:
+        caller.context.send_initial_metadata(((FINGERPRINT_KEY, hospital),))
+        yield from silence(release)
 
     async def sends() -> None:
         while True:
             await dialled.send("x", [b"1"])
             await asyncio.sleep(0.05)
 
-    with pytest.raises(TransportError) as caught:
-        await asyncio.wait_for(sends(), 5)
-    assert caught.value.code in {"closed", "unreachable"}  # as far as the other end still tells what it saw
+    with mock.patch.multiple(service._Services, link_up=up, link_down=down):
+        h, i = await paired()
+    hospital = h.identity.fingerprint
+    dialled = await i.endpoint.open_link("hospital", b"s")
+    try:
+        with pytest.raises(TransportError) as caught:
+            await asyncio.wait_for(sends(), 5)
+        assert caught.value.code == "closed"
+    finally:
+        release.set()

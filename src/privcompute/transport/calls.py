@@ -1,8 +1,10 @@
-"""The calls that belong together: all are cancelled at once, those still to come among them."""
+"""Ending calls, whoever began them: those of one link together, and one that takes too long."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from typing import Protocol
 
 
@@ -14,7 +16,7 @@ class Cancellable(Protocol):
 
 
 class Calls:
-    """The calls of one link. From any thread."""
+    """The calls of one link: all are cancelled at once, those still to come among them. From any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -35,3 +37,15 @@ class Calls:
             self.cancelled, calls = True, list(self._calls)
         for call in calls:
             call.cancel()
+
+
+@contextlib.contextmanager
+def cancelled_after(call: Cancellable, seconds: float) -> Iterator[None]:
+    """Cancels the call if the body takes longer: gRPC's own deadline would bound the whole call."""
+    timer = threading.Timer(seconds, call.cancel)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

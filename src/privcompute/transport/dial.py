@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -15,7 +13,7 @@ import grpc
 from privcompute.errors import PeerError, PrivcomputeError, TransportError
 from privcompute.transport.address import Address
 from privcompute.transport.book import Peer
-from privcompute.transport.calls import Calls
+from privcompute.transport.calls import Calls, cancelled_after
 from privcompute.transport.gate import (
     CODE_KEY,
     FINGERPRINT_KEY,
@@ -71,8 +69,8 @@ def named(error: grpc.RpcError | None, party: str, address: str) -> PrivcomputeE
 
 
 @dataclass
-class Call:
-    """The two calls of a link, of which the peer has accepted the first."""
+class Dialled:
+    """The two calls of a link, both accepted by the peer."""
 
     party: str
     address: str
@@ -114,22 +112,10 @@ def _code(error: grpc.RpcError | None) -> str:
     return str(told or "")[:64]
 
 
-def hang_up(dialled: Future[Call]) -> None:
+def hang_up(dialled: Future[Dialled]) -> None:
     """Ends the call that a dialling nobody waits for any more has opened, if it has."""
     if not dialled.cancelled() and dialled.exception() is None:
         dialled.result().channel.close()
-
-
-@contextlib.contextmanager
-def cancelled_after(call: grpc.Call, seconds: float) -> Iterator[None]:
-    """Cancels the call if the body takes longer: gRPC's own deadline would bound the whole stream."""
-    timer = threading.Timer(seconds, call.cancel)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def accepted_by(call: Any, seconds: float) -> str:
@@ -152,7 +138,7 @@ def open_link(
     frames: Iterator[bytes],
     limits: TransportLimits,
     calls: Calls,
-) -> Call:
+) -> Dialled:
     """Dials one address and opens a link; blocks until the peer has accepted it, at most `TransportLimits.connect`, and
     some seconds more to find out why it did not.
 
@@ -187,7 +173,7 @@ def open_link(
     except BaseException:
         channel.close()
         raise
-    return Call(peer.name, address, fingerprint, channel, up, down)
+    return Dialled(peer.name, address, fingerprint, channel, up, down)
 
 
 def _refusal(call: Any, peer: Peer, address: str, identity: Identity) -> PrivcomputeError:

@@ -18,6 +18,7 @@ from typing import Any, Final, NoReturn
 import grpc
 
 from privcompute.transport.book import Peer, PeerBook
+from privcompute.transport.calls import cancelled_after
 from privcompute.transport.identity import Identity, same_fingerprint
 from privcompute.transport.limits import PROTOCOL_VERSION
 from privcompute.transport.tls import cached_fingerprint
@@ -101,11 +102,7 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped whe
             context.send_initial_metadata(((TIME_KEY, f"{time.time():.3f}"),))
             return context
 
-        behaviour = next(
-            one
-            for one in (handler.unary_unary, handler.unary_stream, handler.stream_unary, handler.stream_stream)
-            if one is not None
-        )
+        behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
 
         # Each method is served as one that takes a stream: for a single request gRPC would wait before it asks us, in a
         # thread that nobody counts.
@@ -193,13 +190,8 @@ class Gate(grpc.ServerInterceptor):  # type: ignore[misc]  # grpc is untyped whe
 
 def _only(requests: Iterator[Any], context: grpc.ServicerContext) -> Any:
     """The request of a method that takes one."""
-    timer = threading.Timer(_REQUEST, context.cancel)
-    timer.daemon = True
-    timer.start()
-    try:
+    with cancelled_after(context, _REQUEST):
         request = next(requests, None)
-    finally:
-        timer.cancel()
     if request is None:
         refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "bad_frame", "the call brought no request")
     return request

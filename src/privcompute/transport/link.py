@@ -110,7 +110,7 @@ class GrpcLink:
         self._claimed = False  # somebody here has used it
         self._filling: npt.NDArray[np.uint8] | None = None  # the reader's: where the rest of a large message goes
         self._expected: tuple[str, memoryview] | None = None  # the reader's: that message, if it was awaited
-        self._last_call: asyncio.TimerHandle | None = None  # then a stream that does not end is cancelled
+        self._cut_off: asyncio.TimerHandle | None = None  # then calls that still stand are cancelled
         self._pump = asyncio.create_task(self._deliver(), name=f"link from {peer}")
 
     def __repr__(self) -> str:
@@ -326,10 +326,7 @@ class GrpcLink:
         finally:
             self._discard = True
             self.ended.set()
-            if self._last_call is not None:
-                self._last_call.cancel()
-            # A peer that does not take what was sent would hold the call that carries it.
-            self._loop.call_later(self._limits.close, self.calls.cancel)
+            self._cut_off_later()
 
     async def _deliver_one(self, item: _Item) -> None:
         if isinstance(item, Chunk):
@@ -367,8 +364,12 @@ class GrpcLink:
         self._mailbox.fail(error)
         self._closing = self._discard = True
         self.outbox.finish(abort_frame(error), drop=True)
-        if self._last_call is None and not self.ended.is_set():
-            self._last_call = self._loop.call_later(self._limits.close, self.calls.cancel)
+        self._cut_off_later()
+
+    def _cut_off_later(self) -> None:
+        """A peer that takes nothing, or does not end its stream, would hold the calls."""
+        if self._cut_off is None:
+            self._cut_off = self._loop.call_later(self._limits.close, self.calls.cancel)
 
     def _check_open(self, label: str) -> None:
         if self._mailbox.failure is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +9,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from privcompute.errors import PeerError, PrivcomputeError, TransportError
-from privcompute.transport.calls import Calls
+from privcompute.transport.calls import Calls, cancelled_after
 from privcompute.transport.control import open_session
 from privcompute.transport.gate import FINGERPRINT_KEY, NODE, PAIRING, SESSION_KEY, TICKET_KEY, Caller, refuse
 from privcompute.transport.limits import MAX_SESSION_ID
@@ -121,18 +120,14 @@ class _Services:
     def join(self, incoming: Iterator[JoinUp], caller: Caller) -> Iterator[JoinDown]:
         """Pairing by a one-time code; see transport/pairing.py."""
         endpoint, context = self._endpoint, caller.context
-        timer = threading.Timer(endpoint.limits.join, context.cancel)
-        timer.daemon = True
-        timer.start()
-        try:
-            inviter = Inviter(endpoint.identity, endpoint.book, caller.fingerprint)
-            yield JoinDown(challenge=inviter.challenge(self._step(incoming, "hello")))
-            inviter.welcome(self._step(incoming, "answer"))
-            yield JoinDown(welcome=JoinWelcome())
-        except PrivcomputeError as error:
-            refuse(context, grpc.StatusCode.PERMISSION_DENIED, error.code, error.message)
-        finally:
-            timer.cancel()
+        with cancelled_after(context, endpoint.limits.join):
+            try:
+                inviter = Inviter(endpoint.identity, endpoint.book, caller.fingerprint)
+                yield JoinDown(challenge=inviter.challenge(self._step(incoming, "hello")))
+                inviter.welcome(self._step(incoming, "answer"))
+                yield JoinDown(welcome=JoinWelcome())
+            except PrivcomputeError as error:
+                refuse(context, grpc.StatusCode.PERMISSION_DENIED, error.code, error.message)
 
     @staticmethod
     def _step(incoming: Iterator[JoinUp], wanted: str) -> Any:
